@@ -1,0 +1,90 @@
+"""Pack a job into a bundle: one zip that ``python`` runs, with the runner, cloudpickle and the job in it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import mmap
+import os
+import pickle
+import tempfile
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from covalent_core._home import Home
+
+if TYPE_CHECKING:
+    from covalent_core._job import Job
+
+#: Bundles above this many bytes are built in a file and handed on as a view of it.
+IN_MEMORY_BYTES = 8 * 2**20
+
+#: What of this package travels with a job. All of it runs on Python 3.8.
+TRAVELLERS = ("__init__.py", "_task.py", "errors.py")
+
+
+@cache
+def runner_zip() -> bytes:
+    """Return the part of a bundle that is the same for every job: a zip that is the runner."""
+    import cloudpickle
+
+    here, pickler = Path(__file__).parent, Path(cloudpickle.__file__).parent
+    buffer = io.BytesIO()
+
+    sources = {"__main__.py": here / "_runner.py"}
+    sources |= {f"covalent_core/{name}": here / name for name in TRAVELLERS}
+    sources |= {f"cloudpickle/{file.name}": file for file in sorted(pickler.glob("*.py"))}
+
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        for name, file in sources.items():
+            # A ZipInfo of its own has a fixed date: equal sources give equal bytes.
+            bundle.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+    return buffer.getvalue()
+
+
+def pack(job: Job) -> bytes | memoryview:
+    """Return the bundle of `job`, a memory-mapped view where it is large."""
+    values = job.spec["values"]
+    large = sum(size_of(*value) for value in values.values()) > IN_MEMORY_BYTES
+    buffer: IO[bytes] = tempfile.TemporaryFile() if large else io.BytesIO()
+    buffer.write(runner_zip())
+
+    with zipfile.ZipFile(buffer, "a") as bundle:
+        packed = {key: _add_value(bundle, f"values/{key}", *value) for key, value in values.items()}
+        bundle.writestr("call", pickle.dumps({**job.spec, "values": packed}))
+        bundle.writestr("job.json", json.dumps({"ticket": job.ticket, "node_ids": job.node_ids, "grace": job.grace}))
+
+    if isinstance(buffer, io.BytesIO):
+        return buffer.getvalue()
+
+    buffer.flush()
+    return memoryview(mmap.mmap(buffer.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def size_of(kind: str, content: Any) -> int:
+    return Path(content).stat().st_size if kind == "file" else len(content)
+
+
+def _add_value(bundle: zipfile.ZipFile, entry: str, kind: str, content: Any) -> tuple[str, Any]:
+    if kind != "file":
+        return kind, content
+
+    bundle.write(content, entry)
+    return "entry", entry
+
+
+def runner_file(home: Home) -> Path:
+    """Return the runner as a file of `home`, written if it is not there."""
+    content = runner_zip()
+    file = home.folder / f"runner-{hashlib.sha256(content).hexdigest()[:16]}.pyz"
+
+    if not file.exists():
+        part = file.with_suffix(f".{os.getpid()}")
+        part.write_bytes(content)
+        part.replace(file)
+
+    return file

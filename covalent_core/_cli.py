@@ -1,0 +1,159 @@
+"""The command line: ``covalent-core``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from covalent_core.errors import CovalentError
+
+if TYPE_CHECKING:
+    from covalent_core._result import Result
+
+COLOURS = {
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "CANCELLED": "yellow",
+    "CANCELLING": "bright_yellow",
+    "RUNNING": "cyan",
+    "DISPATCHING": "blue",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; errors of ours are one line on standard error and exit code 1."""
+    options = _parser().parse_args(arguments)
+
+    try:
+        options.command(options)
+    except CovalentError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    from covalent_core import __version__
+
+    parser = argparse.ArgumentParser("covalent-core", description="Watch and cancel workflows.")
+    parser.add_argument("--version", action="version", version=f"covalent-core {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    listing = add("list", _list, "Show the newest dispatches.")
+    listing.add_argument("--status", action="append", help="only those with this status; may be repeated")
+    listing.add_argument("--limit", type=int, default=20)
+
+    showing = add("show", _show, "Show a dispatch and its nodes.")
+    showing.add_argument("dispatch_id")
+    showing.add_argument("--wait", action="store_true", help="follow it until it has ended")
+
+    cancelling = add("cancel", _cancel, "Cancel a dispatch, or some of its nodes.")
+    cancelling.add_argument("dispatch_id")
+    cancelling.add_argument("--task", type=int, action="append", metavar="NODE_ID", help="may be repeated")
+    cancelling.add_argument("--reason")
+
+    add("executors", _executors, "Show the installed executors.")
+
+    serving = add("serve", _serve, "Run the dispatcher in the foreground.")
+    serving.add_argument("--idle-seconds", type=float, help="end after so long without work (default: never)")
+    return parser
+
+
+def _list(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from covalent_core._api import list_dispatches
+
+    table = Table("dispatch", "lattice", "status", "started", "ended")
+
+    for result in list_dispatches(options.status, options.limit):
+        times = [time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else "" for time in (result.start_time, result.end_time)]
+        table.add_row(result.dispatch_id, result.name, _coloured(result.status), *times)
+
+    Console().print(table)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from covalent_core._api import get_result
+    from covalent_core.errors import ResultTimeoutError
+
+    result = get_result(options.dispatch_id)
+
+    if options.wait and not result.status.terminal:
+        with Live(_nodes_table(result), auto_refresh=False) as live:
+            while not result.status.terminal:
+                try:
+                    get_result(options.dispatch_id, wait=True, timeout=0.5)
+                except ResultTimeoutError:
+                    pass
+
+                result = get_result(options.dispatch_id)
+                live.update(_nodes_table(result), refresh=True)
+    else:
+        Console().print(_nodes_table(result))
+
+    if result.error:
+        Console().print(result.error, markup=False, highlight=False)
+
+
+def _nodes_table(result: Result) -> Any:
+    from rich.table import Table
+
+    table = Table("node", "status", "job handle", "error", title=f"{result.name} {result.dispatch_id}: {result.status}")
+
+    for label, node_id in result.nodes():
+        node = result.get_node_result(node_id)
+        error = (node["error"] or "").strip().splitlines()
+        table.add_row(label, _coloured(node["status"]), node["job_handle"] or "", error[-1] if error else "")
+
+    return table
+
+
+def _cancel(options: argparse.Namespace) -> None:
+    from covalent_core._api import cancel
+
+    outcome = cancel(options.dispatch_id, options.task, reason=options.reason)
+    print(outcome)
+    raise SystemExit(0 if outcome else 2)
+
+
+def _executors(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from covalent_core._executors import installed
+
+    table = Table("name", "class", "package")
+
+    for point in installed().values():
+        package = point.dist.metadata if point.dist else None
+        table.add_row(point.name, point.value, f"{package['Name']} {package['Version']}" if package else "")
+
+    Console().print(table)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from covalent_core._dispatcher import Dispatcher
+    from covalent_core._home import find_home
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    home = find_home()
+
+    if not Dispatcher(home, idle_seconds=options.idle_seconds).serve() and options.idle_seconds is None:
+        print(f"another dispatcher serves {home.folder}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _coloured(status: Any) -> str:
+    return f"[{COLOURS.get(status, 'default')}]{status}[/]"

@@ -1,0 +1,102 @@
+"""The database of a home: opened, created where it is missing, and its two kinds of transaction."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlmodel import SQLModel
+
+from covalent_core import _schema
+from covalent_core._home import Home
+from covalent_core.errors import StoreError
+
+#: How long a transaction waits for another process's to end.
+BUSY_SECONDS = 60.0
+
+
+class Database:
+    """The embedded SQLite database. Safe to use from several threads and processes at once."""
+
+    def __init__(self, home: Home) -> None:
+        """Open the database, creating it where it is missing.
+
+        Raises:
+            StoreError: The home is on a network file system, or the store is of another version.
+        """
+        home.create()
+        self.home = home
+        self.engine = _engine(home)
+        self._create()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection on which all statements see one state."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection that holds the write lock from the start; it is on disk when the block is left."""
+        with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+            yield connection
+
+    def _create(self) -> None:
+        # One process at a time: switching a new database to WAL does not wait for others by itself.
+        with open(self.home.folder / "store.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+            with self.engine.connect() as connection:
+                found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+
+            if found == 0:
+                self._create_tables()
+            elif found != _schema.SCHEMA_VERSION:
+                raise StoreError(
+                    f"the store {self.home.database} has version {found}, and this covalent-core uses version "
+                    f"{_schema.SCHEMA_VERSION}; use the covalent-core that wrote it, or set COVALENT_CORE_HOME to a new folder"
+                )
+
+    def _create_tables(self) -> None:
+        raw = self.engine.raw_connection()
+        raw.cursor().execute("PRAGMA journal_mode=WAL")
+        raw.close()
+        os.chmod(self.home.database, 0o600)
+
+        with self.write() as connection:
+            SQLModel.metadata.create_all(connection, tables=_schema.tables())
+            connection.exec_driver_sql(f"PRAGMA user_version={_schema.SCHEMA_VERSION}")
+
+
+def _engine(home: Home) -> Engine:
+    # The driver's own transaction control is off, so that BEGIN is ours to word.
+    arguments = {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+    engine = create_engine(f"sqlite:///{home.database}", connect_args=arguments)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, record: Any) -> None:
+        # FULL: a transaction that has been acknowledged survives a power cut.
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a transaction that failed so can succeed later: the disk is full, or the lock was not to be had."""
+    return isinstance(error, OperationalError)
+
+
+def now() -> float:
+    """Return the time as the store keeps it."""
+    return time.time()

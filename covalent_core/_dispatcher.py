@@ -1,0 +1,161 @@
+"""The dispatcher: one process per store, which takes up every dispatch that has not ended and walks it to its end."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import stat
+from contextlib import suppress
+from typing import IO
+
+import anyio
+from anyio import create_task_group, move_on_after, open_signal_receiver, wait_readable
+from anyio.abc import TaskGroup
+
+from covalent_core._database import now
+from covalent_core._graph import ExecutorSpec
+from covalent_core._home import Home
+from covalent_core._journal import Journal
+from covalent_core._shared import SharedExecutor
+from covalent_core._store import Store
+from covalent_core._walk import Walk
+
+log = logging.getLogger(__name__)
+
+#: How often the store is looked at without being asked to; the bell makes it sooner.
+POLL_SECONDS = 0.5
+
+
+class Dispatcher:
+    """Walks the dispatches of one store. There is at most one per store at any time."""
+
+    def __init__(self, home: Home, *, idle_seconds: float | None = None) -> None:
+        """Prepare; nothing is touched before `serve`.
+
+        Args:
+            idle_seconds: End after so long without a dispatch. None: never.
+        """
+        self._home = home
+        self._idle_seconds = idle_seconds
+        self._walks: dict[str, Walk] = {}
+        self._executors: dict[ExecutorSpec, SharedExecutor] = {}
+        self._last_order = 0
+        self._ordered = False
+
+    def serve(self) -> bool:
+        """Serve until idle for long enough or told to end by SIGTERM or SIGINT.
+
+        Returns:
+            False if another dispatcher serves this store already.
+        """
+        self._home.create()
+
+        while (lock := take_lock(self._home)) is not None:
+            with lock:
+                anyio.run(self._serve)
+
+            # A dispatch stored after the last look and before the lock was given back would wait for nobody.
+            if self._idle_seconds is None or self._told or not Store(self._home).has_unfinished():
+                return True
+
+        return False
+
+    async def _serve(self) -> None:
+        self._told = False
+        self._journal = Journal(Store(self._home))
+        self._journal.on_order = self._on_order
+        self._last_order = self._journal.last_order()
+
+        async with create_task_group() as self._tasks:
+            self._tasks.start_soon(self._journal.run, name="journal")
+            self._tasks.start_soon(self._end_when_told, name="signals")
+
+            with open_bell(self._home) as bell:
+                await self._watch(bell)
+
+            for shared in self._executors.values():
+                shared.close()
+
+            self._tasks.cancel_scope.cancel()
+
+    async def _watch(self, bell: IO[bytes]) -> None:
+        busy_until = now()
+
+        while self._idle_seconds is None or now() - busy_until < self._idle_seconds:
+            for dispatch_id in self._journal.unfinished():
+                if dispatch_id not in self._walks:
+                    await self._take_up(dispatch_id)
+
+            self._journal.look_for_orders()
+
+            if self._walks:
+                busy_until = now()
+
+            with move_on_after(POLL_SECONDS):
+                await wait_readable(bell)
+
+            with suppress(BlockingIOError):
+                os.read(bell.fileno(), 65536)
+
+    async def _take_up(self, dispatch_id: str) -> None:
+        walk = Walk(self._journal.load(dispatch_id), self._journal, self._shared, self._forget)
+        self._walks[dispatch_id] = walk
+        await walk.start()
+
+    def _forget(self, walk: Walk) -> None:
+        self._walks.pop(walk.dispatch_id, None)
+
+    def _shared(self, spec: ExecutorSpec) -> SharedExecutor:
+        if spec not in self._executors:
+            self._executors[spec] = SharedExecutor(spec, self._tasks)
+
+        return self._executors[spec]
+
+    def _on_order(self) -> None:
+        """Stop what the new cancel orders name, at once: whoever looked for orders goes on only after this."""
+        for order in self._journal.orders_since(self._last_order):
+            self._last_order = order.id
+
+            if order.dispatch_id in self._walks:
+                self._walks[order.dispatch_id].look_again()
+
+    async def _end_when_told(self) -> None:
+        with open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for signum in signals:
+                log.info("ending on %s; what runs goes on and is taken up by the next dispatcher", signum.name)
+                self._told = True
+                self._tasks.cancel_scope.cancel()
+
+
+def take_lock(home: Home) -> IO[str] | None:
+    """Return the lock that makes this process the dispatcher of `home`, or None if another process has it."""
+    lock = open(home.lock, "a+")
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def open_bell(home: Home) -> IO[bytes]:
+    """Return the reading end of the bell: a named pipe that only the user can ring.
+
+    A pipe rather than a socket: its path may have any length.
+    """
+    with suppress(FileExistsError):
+        os.mkfifo(home.bell, 0o600)
+
+    if not stat.S_ISFIFO(home.bell.stat().st_mode):
+        home.bell.unlink()
+        os.mkfifo(home.bell, 0o600)
+
+    # Open for writing too, or it would be at its end whenever no client has it open.
+    return open(os.open(home.bell, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)

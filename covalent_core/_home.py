@@ -1,0 +1,124 @@
+"""Where things are on this machine: the store, the jobs' files and the configuration of one user."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from covalent_core.errors import ExecutorOptionError, StoreError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: File systems on which SQLite's write-ahead log is not safe, because its shared memory is not shared between hosts
+#: or its locks are not reliable (https://www.sqlite.org/wal.html, "All processes using a database must be on the
+#: same host computer").
+NETWORK_FILE_SYSTEMS = frozenset(
+    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs afs pvfs2 panfs 9p fuse.sshfs fuse.glusterfs "
+    "fuse.ceph fuse.s3fs fuse.gcsfuse fuse.rclone".split()
+)
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of one store and everything beside it."""
+
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "store.sqlite"
+
+    @property
+    def values(self) -> Path:
+        return self.folder / "values"
+
+    @property
+    def jobs(self) -> Path:
+        return self.folder / "jobs"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "dispatcher.lock"
+
+    @property
+    def bell(self) -> Path:
+        return self.folder / "bell"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "dispatcher.log"
+
+    def create(self) -> None:
+        """Make the folder, readable by its user alone.
+
+        Raises:
+            StoreError: The folder is on a network file system.
+        """
+        refuse_network_file_system(self.folder, Path("/proc/self/mountinfo").read_text())
+
+        for folder in (self.folder, self.values, self.jobs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def find_home() -> Home:
+    """Return the home that the environment says: COVALENT_CORE_HOME, or the user's data directory."""
+    explicit = os.environ.get("COVALENT_CORE_HOME")
+
+    if explicit:
+        return Home(Path(explicit).expanduser().absolute())
+
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Home(Path(data) / "covalent-core")
+
+
+def read_configuration() -> dict[str, Any]:
+    """Return the user's ``config.toml``, empty where there is none.
+
+    Raises:
+        ExecutorOptionError: The file is not TOML.
+    """
+    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    file = Path(os.environ.get("COVALENT_CORE_CONFIG") or Path(folder) / "covalent-core" / "config.toml")
+
+    try:
+        return tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise ExecutorOptionError(f"{file} is not valid TOML: {error}") from error
+
+
+def refuse_network_file_system(folder: Path, mountinfo: str) -> None:
+    """Raise if `folder` is on a network file system, according to the text of ``/proc/self/mountinfo``.
+
+    Raises:
+        StoreError: It is; the message says where to put the store instead.
+    """
+    kind = file_system_of(folder.resolve(), mountinfo)
+
+    if kind in NETWORK_FILE_SYSTEMS:
+        local = f"/var/tmp/covalent-core-{os.getuid()}"
+        raise StoreError(
+            f"the store cannot be in {folder}: that is a network file system ({kind}), where several hosts would "
+            f"corrupt it; put it on a disk of this host with: export COVALENT_CORE_HOME={local}"
+        )
+
+
+def file_system_of(folder: Path, mountinfo: str) -> str:
+    """Return the type of the file system that holds `folder`: that of the deepest, latest mount above it."""
+    best, kind = -1, ""
+
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        mount = Path(left.split()[4].encode().decode("unicode_escape"))
+
+        if (folder == mount or mount in folder.parents) and len(mount.parts) >= best:
+            best, kind = len(mount.parts), right.split()[0]
+
+    return kind

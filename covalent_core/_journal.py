@@ -1,0 +1,299 @@
+"""The dispatcher's side of the store: what it resumes from, and its transitions, committed together.
+
+All transitions that come up while a transaction is being written are committed with the next one: durability costs one
+commit per turn, not one per task. Each transaction also reads which cancel orders came before it, so a transition that a
+cancel has overtaken is never taken for the winner.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyio import CancelScope, Event, sleep, to_thread
+from sqlalchemy import Connection, Executable, Row, bindparam, func, insert, select, update
+
+from covalent_core._database import is_transient, now
+from covalent_core._graph import ExecutorSpec
+from covalent_core._job import Value
+from covalent_core._status import Status
+from covalent_core._store import OPEN, Store, dispatches, edges, executors, functions, job_nodes, jobs, nodes, orders
+
+log = logging.getLogger(__name__)
+
+#: A statement and the values of one row for it.
+Write = tuple[Executable, dict[str, Any]]
+
+_here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))
+_ticket = jobs.c.ticket == bindparam("b_ticket")
+
+
+def _node_update(statuses: list[str], *columns: str) -> Executable:
+    values = {column: bindparam(f"b_{column}") for column in columns}
+    return update(nodes).where(*_here, nodes.c.status.in_(statuses)).values(values)
+
+
+def _job_update(*columns: str) -> Executable:
+    return update(jobs).where(_ticket).values({column: bindparam(f"b_{column}") for column in columns})
+
+
+_ADD_JOB = insert(jobs)
+_ADD_JOB_NODE = insert(job_nodes)
+_START_NODE = _node_update([Status.NEW_OBJECT], "status", "started")
+_RUN_NODE = _node_update([Status.DISPATCHING], "status")
+_END_NODE = _node_update(
+    [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
+    *("status", "started", "ended", "error", "step", "stdout", "stderr", "output", "exception"),
+)
+_END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended")
+_SET_PAYLOAD = _job_update("payload")
+_SET_LOCATION = _job_update("location")
+_SET_HANDLE = _job_update("handle")
+_SET_PROGRESS = _job_update("progress")
+_SET_CANCEL = _job_update("cancel_since", "cancel_attempts", "cancel_error", "cancel_next")
+_CLOSE_JOB = _job_update("released", "error", "payload")
+_START_DISPATCH = (
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.status == Status.NEW_OBJECT.value)
+    .values(status=Status.RUNNING.value, started=bindparam("b_started"))
+)
+_END_DISPATCH = (
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.status.in_(OPEN))
+    .values(status=bindparam("b_status"), ended=bindparam("b_ended"))
+)
+
+
+@dataclass
+class NodeEnd:
+    """How a node ended."""
+
+    node_id: int
+    status: Status
+    error: str | None = None
+    step: str | None = None
+    started: float | None = None
+    ended: float = field(default_factory=now)
+    output: Value | None = None
+    exception: Value | None = None
+    stdout: str = ""
+    stderr: str = ""
+
+    def as_row(self, dispatch_id: str) -> dict[str, Any]:
+        columns = ("started", "ended", "error", "step", "stdout", "stderr", "output", "exception")
+        values = {f"b_{column}": getattr(self, column) for column in columns}
+        return {**_node(dispatch_id, self.node_id), "b_status": self.status.value, **values}
+
+
+@dataclass
+class StoredDispatch:
+    """A dispatch as a dispatcher takes it up: new, or left behind by one that is gone."""
+
+    dispatch_id: str
+    nodes: list[Row[Any]]
+    edges: list[tuple[int, int]]
+    functions: dict[int, Value]
+    executors: dict[int, ExecutorSpec]
+    jobs: list[tuple[Row[Any], list[int]]]
+
+
+class Journal:
+    """Reads for the dispatcher, and writes that return when they are on disk."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.on_order: Callable[[], None] = lambda: None
+        self._database = store.database
+        self._waiting: list[Write] = []
+        self._written = Event()
+        self._rung = Event()
+        self._seen_order = -1
+        self._cursor = store.database.engine.raw_connection().cursor()
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def unfinished(self) -> list[str]:
+        """Return the ids of all dispatches that have not ended, oldest first."""
+        query = select(dispatches.c.dispatch_id).where(dispatches.c.status.in_(OPEN)).order_by(dispatches.c.created)
+
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def load(self, dispatch_id: str) -> StoredDispatch:
+        """Return all that the dispatcher needs of a dispatch."""
+        with self._database.read() as connection:
+            arrows = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == dispatch_id)
+            pickled = select(functions.c.place, functions.c.content).where(functions.c.dispatch_id == dispatch_id)
+            rows = list(connection.execute(select(nodes).where(nodes.c.dispatch_id == dispatch_id)))
+            used = {row.executor_id for row in rows}
+            specs = select(executors).where(executors.c.id.in_(used))
+            return StoredDispatch(
+                dispatch_id,
+                rows,
+                [(row.source, row.target) for row in connection.execute(arrows)],
+                {row.place: row.content for row in connection.execute(pickled)},
+                {row.id: ExecutorSpec(row.name, row.options) for row in connection.execute(specs)},
+                self._open_jobs(connection, dispatch_id),
+            )
+
+    def _open_jobs(self, connection: Connection, dispatch_id: str) -> list[tuple[Row[Any], list[int]]]:
+        query = select(jobs).where(jobs.c.dispatch_id == dispatch_id, jobs.c.released.is_(None))
+        found = []
+
+        for row in list(connection.execute(query)):
+            members = select(job_nodes.c.node_id).where(job_nodes.c.ticket == row.ticket).order_by(job_nodes.c.place)
+            found.append((row, list(connection.execute(members).scalars())))
+
+        return found
+
+    def get_nodes(self, dispatch_id: str) -> list[Row[Any]]:
+        """Return where the nodes of a dispatch stand: node_id, status, error."""
+        query = select(nodes.c.node_id, nodes.c.status, nodes.c.error).where(nodes.c.dispatch_id == dispatch_id)
+
+        with self._database.read() as connection:
+            return list(connection.execute(query))
+
+    def is_cancelled(self, dispatch_id: str) -> bool:
+        """Return whether a cancel of the whole dispatch stopped anything."""
+        query = select(dispatches.c.cancel_requested).where(dispatches.c.dispatch_id == dispatch_id)
+
+        with self._database.read() as connection:
+            return bool(connection.execute(query).scalar_one())
+
+    def orders_since(self, last: int) -> list[Row[Any]]:
+        """Return the cancel orders after `last`: id, dispatch_id."""
+        query = select(orders.c.id, orders.c.dispatch_id).where(orders.c.id > last).order_by(orders.c.id)
+
+        with self._database.read() as connection:
+            return list(connection.execute(query))
+
+    def last_order(self) -> int:
+        """Return the id of the newest cancel order, 0 if there is none. Costs a few microseconds."""
+        # Past SQLAlchemy: this is asked before every step of every job.
+        self._cursor.execute("SELECT max(id) FROM cancel_orders")
+        return self._cursor.fetchone()[0] or 0
+
+    def look_for_orders(self) -> None:
+        """Call `on_order` if there is a cancel order that was not there before."""
+        self._notice(self.last_order())
+
+    def _notice(self, last_order: int) -> None:
+        if last_order != self._seen_order:
+            self._seen_order = last_order
+            self.on_order()
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    async def start_dispatch(self, dispatch_id: str) -> None:
+        """A dispatcher has taken up a dispatch."""
+        await self._write((_START_DISPATCH, {"b_dispatch": dispatch_id, "b_started": now()}))
+
+    async def end_dispatch(self, dispatch_id: str, status: Status) -> None:
+        """All nodes of a dispatch have ended and all its jobs are released."""
+        await self._write(
+            (_END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()}),
+        )
+
+    async def add_job(self, dispatch_id: str, ticket: str, attempt: int, node_ids: list[int]) -> None:
+        """A job exists under its ticket; its nodes that are not cancelled are DISPATCHING."""
+        await self._write(
+            (_ADD_JOB, {"ticket": ticket, "dispatch_id": dispatch_id, "attempt": attempt, "cancel_attempts": 0}),
+            *((_ADD_JOB_NODE, {"ticket": ticket, "place": p, "node_id": n}) for p, n in enumerate(node_ids)),
+            *(
+                (_START_NODE, {**_node(dispatch_id, n), "b_status": Status.DISPATCHING.value, "b_started": now()})
+                for n in node_ids
+            ),
+        )
+
+    async def set_payload(self, dispatch_id: str, ticket: str, payload: bytes | memoryview) -> None:
+        """The step pickle has its output."""
+        value = self.store.keep(dispatch_id, f"payload-{ticket}", payload)
+        await self._write((_SET_PAYLOAD, {"b_ticket": ticket, "b_payload": value}))
+
+    async def set_location(self, ticket: str, location: str) -> None:
+        """The step upload has its output."""
+        await self._write((_SET_LOCATION, {"b_ticket": ticket, "b_location": location}))
+
+    async def set_job_handle(self, dispatch_id: str, ticket: str, handle: str, node_ids: list[int]) -> None:
+        """The step provision has its output; the nodes are RUNNING unless a cancel came before."""
+        await self._write(
+            (_SET_HANDLE, {"b_ticket": ticket, "b_handle": handle}),
+            *((_RUN_NODE, {**_node(dispatch_id, n), "b_status": Status.RUNNING.value}) for n in node_ids),
+        )
+
+    async def end_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
+        """Nodes have ended, each unless a cancel came before; the caller sees that by the order it was told of."""
+        await self._write(*((_END_NODE, end.as_row(dispatch_id)) for end in ends))
+
+    async def end_cancelled_nodes(self, dispatch_id: str, node_ids: list[int]) -> None:
+        """Nothing of these nodes is alive any more; those that were CANCELLING are CANCELLED."""
+        end = {"b_status": Status.CANCELLED.value, "b_ended": now()}
+        await self._write(*((_END_CANCELLED_NODE, {**_node(dispatch_id, n), **end}) for n in node_ids))
+
+    async def set_cancel_attempt(
+        self, ticket: str, since: float, attempts: int, error: str | None, next_at: float | None
+    ) -> None:
+        """An attempt to end a job has been made; `error` and `next_at` say that it must be made again, and when."""
+        values = {"b_cancel_since": since, "b_cancel_attempts": attempts, "b_cancel_error": error}
+        await self._write((_SET_CANCEL, {"b_ticket": ticket, **values, "b_cancel_next": next_at}))
+
+    async def set_progress(self, ticket: str, progress: str) -> None:
+        """The step in flight has come this far."""
+        await self._write((_SET_PROGRESS, {"b_ticket": ticket, "b_progress": progress}))
+
+    async def close_job(self, dispatch_id: str, ticket: str, error: str | None) -> None:
+        """`release` has been called for a job; `error` is what it raised."""
+        await self._write((_CLOSE_JOB, {"b_ticket": ticket, "b_released": now(), "b_error": error, "b_payload": None}))
+        self.store.discard(dispatch_id, f"payload-{ticket}")
+
+    async def _write(self, *writes: Write) -> None:
+        """Queue writes for the next transaction and wait until it is on disk, whoever is cancelled meanwhile."""
+        self._waiting.extend(writes)
+        self._rung.set()
+
+        with CancelScope(shield=True):
+            await self._written.wait()
+
+    async def run(self) -> None:
+        """Commit what is queued, for ever."""
+        while True:
+            await self._rung.wait()
+            batch, written = self._waiting, self._written
+            self._waiting, self._written, self._rung = [], Event(), Event()
+
+            with CancelScope(shield=True):
+                self._notice(await self._commit_until_written(batch))
+                written.set()
+
+    async def _commit_until_written(self, batch: list[Write]) -> int:
+        pause = 0.1
+
+        while True:
+            try:
+                return await to_thread.run_sync(self._commit, batch)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+
+                log.error("the store cannot be written: %s; trying again in %.1f s", error, pause)
+                await sleep(pause)
+                pause = min(2 * pause, 10.0)
+
+    def _commit(self, batch: list[Write]) -> int:
+        """Write a batch in one transaction; return the last cancel order that was committed before it."""
+        rows: dict[Executable, list[dict[str, Any]]] = {}
+
+        for statement, row in batch:
+            rows.setdefault(statement, []).append(row)
+
+        with self._database.write() as connection:
+            for statement, values in rows.items():
+                connection.execute(statement, values)
+
+            return connection.execute(select(func.max(orders.c.id))).scalar_one() or 0
+
+
+def _node(dispatch_id: str, node_id: int) -> dict[str, Any]:
+    return {"b_dispatch": dispatch_id, "b_node": node_id}

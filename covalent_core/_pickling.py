@@ -1,0 +1,113 @@
+"""Pickle what users write, so that it opens where nothing of theirs is installed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import site
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import cloudpickle
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
+    def __init__(self, file: io.BytesIO, reference: Callable[[Any], int | None]) -> None:
+        super().__init__(file)
+        self.persistent_id = reference
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, resolve: Callable[[int], Any]) -> None:
+        super().__init__(file)
+        self._resolve = resolve
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._resolve(pid)
+
+
+def dumps(value: Any, reference: Callable[[Any], int | None]) -> bytes:
+    """Pickle `value`, writing an id in place of each object for which `reference` gives one.
+
+    Within `own_modules_by_value`, functions and classes of the user's own modules go by value.
+    """
+    buffer = io.BytesIO()
+    _Pickler(buffer, reference).dump(value)
+    return buffer.getvalue()
+
+
+def loads(data: bytes, resolve: Callable[[int], Any]) -> Any:
+    """Open what `dumps` wrote, asking `resolve` for the object behind each id."""
+    return _Unpickler(io.BytesIO(data), resolve).load()
+
+
+@contextmanager
+def own_modules_by_value() -> Iterator[None]:
+    """Let cloudpickle treat the modules that no installed package brings like ``__main__``."""
+    registered = cloudpickle.list_registry_pickle_by_value()
+    own = [module for name, module in list(sys.modules.items()) if name not in registered and _is_own(module)]
+
+    for module in own:
+        cloudpickle.register_pickle_by_value(module)
+
+    try:
+        yield
+    finally:
+        for module in own:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_own(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+
+    if not isinstance(file, str) or module.__name__ in ("__main__", "__mp_main__"):
+        return False
+
+    return _is_own_file(module.__name__.partition(".")[0], file)
+
+
+@cache
+def _is_own_file(package: str, file: str) -> bool:
+    path = os.path.realpath(file)
+
+    if path.startswith(_installation_folders()):
+        return False
+
+    return not any(path.startswith(folder) and package in names for folder, names in _editable_installations())
+
+
+@cache
+def _installation_folders() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    folders = [paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    folders += [*site.getsitepackages(), site.getusersitepackages(), os.path.dirname(os.__file__)]
+    return tuple(os.path.realpath(folder) + os.sep for folder in folders) + ("<frozen",)
+
+
+@cache
+def _editable_installations() -> list[tuple[str, frozenset[str]]]:
+    """Return the folder and the import names of each package that was installed with ``pip install --editable``.
+
+    Source: PEP 610, ``direct_url.json``.
+    """
+    found = []
+
+    for distribution in metadata.distributions():
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+
+        if origin.get("dir_info", {}).get("editable"):
+            names = (distribution.read_text("top_level.txt") or "").split()
+            names.append(distribution.metadata["Name"].replace("-", "_").lower())
+            folder = os.path.realpath(unquote(urlparse(origin["url"]).path))
+            found.append((folder + os.sep, frozenset(names)))
+
+    return found

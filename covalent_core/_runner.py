@@ -1,0 +1,525 @@
+"""Run a job: the one file that executes on the far side, with nothing but Python 3.8 and the zip it travels in.
+
+Two processes: a supervisor, which is the subreaper of everything below it, and its worker, which opens the job and
+calls the functions. The supervisor outlives every end of the worker, so it can end the whole process tree of a job,
+double-forked and ``setsid`` children included, and prove it: a subreaper without children has no descendants.
+
+Run as ``python bundle.pyz`` it runs the job of the bundle in the current directory. Run with ``--serve FD`` it takes
+jobs over a socket, one at a time, and keeps its worker warm between them.
+
+Files of a job, below its location::
+
+    process               symbolic link to the job handle, "<pid>.<start time>.<tag>"; who creates it owns the job
+    call                  the job (in a bundle: an entry of the zip)
+    results/<node>.json   the outcome of a node, written last; .value, .exception, .stdout and .stderr beside it
+    results/ended         every node has its outcome and nothing is alive
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import inspect
+import json
+import os
+import pickle
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import zipfile
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+#: The environment variable that marks a supervisor and everything it starts, so that what it left can be found if it is
+#: itself killed from outside.
+TAG = "COVALENT_CORE_SUPERVISOR"
+
+Outcome = Tuple[str, Optional[str]]
+
+
+# --- processes ---------------------------------------------------------------------------------------------------
+
+
+def set_process_option(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed; Linux 3.4 or newer is needed")
+
+
+def start_time(pid: int) -> str:
+    """Return the start time of a process in clock ticks since boot; with the pid it names a process for ever.
+
+    Raises:
+        FileNotFoundError: There is no such process.
+    """
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        return stat.read().rpartition(b")")[2].split()[19].decode()
+
+
+def children(pid: int) -> List[int]:
+    found: List[int] = []
+
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found.extend(map(int, file.read().split()))
+
+    return found
+
+
+def descendants(pid: int) -> List[int]:
+    found = children(pid)
+
+    for child in found:
+        found.extend(children(child))
+
+    return found
+
+
+def send(pids: List[int], signum: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signum)
+
+
+def claim(location: str) -> Tuple[str, bool]:
+    """Make this process the one that runs the job at `location`; return the owner's handle and whether it is us.
+
+    Two supervisors that are both asked to run a job, the first by a dispatcher that died, settle it here: creating a
+    symbolic link is atomic and brings its content along.
+    """
+    tag = os.environ.get(TAG, "")
+    handle = f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "")
+    link = os.path.join(location, "process")
+
+    try:
+        os.symlink(handle, link)
+    except FileExistsError:
+        return os.readlink(link), False
+
+    return handle, True
+
+
+# --- the worker --------------------------------------------------------------------------------------------------
+
+
+class Inputs(pickle.Unpickler):
+    """Open a pickle in which the outputs of other nodes stand as persistent ids."""
+
+    def __init__(self, file: Any, spec: Dict[str, Any]) -> None:
+        super().__init__(file)
+        self._spec = spec
+
+    def persistent_load(self, node_id: Any) -> Any:
+        with open_value(self._spec["values"][node_id]) as file:
+            return pickle.load(file)
+
+
+@contextlib.contextmanager
+def open_value(value: Any) -> Iterator[Any]:
+    """Open a value: bytes, the path of a file, or the name of an entry of the bundle."""
+    kind, content = value
+
+    if kind == "bytes":
+        from io import BytesIO
+
+        yield BytesIO(content)
+    elif kind == "file":
+        with open(content, "rb") as file:
+            yield file
+    else:
+        with zipfile.ZipFile(sys.argv[0]) as bundle, bundle.open(content) as file:
+            yield file
+
+
+def call_function(spec: Dict[str, Any], task: Dict[str, Any]) -> Any:
+    with open_value(spec["values"][task["function"]]) as file:
+        function = Inputs(file, spec).load()
+
+    with open_value(spec["values"][task["call"]]) as file:
+        args, kwargs = Inputs(file, spec).load()
+
+    value = function(*args, **kwargs)
+    return asyncio.run(value) if inspect.iscoroutine(value) else value
+
+
+def run_task(spec: Dict[str, Any], task: Dict[str, Any], results: str) -> None:
+    """Call one function and leave its outcome in `results`; never raises what the function raises."""
+    import cloudpickle
+
+    from covalent_core import _task
+
+    prefix = os.path.join(results, str(task["node_id"]))
+    started = time.time()
+
+    with captured(prefix):
+        _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], spec["attempt"]))
+
+        try:
+            os.environ.update(spec["environment"])
+            os.chdir(spec["workdir"] or ".")
+            value = call_function(spec, task)
+
+            with open(prefix + ".value", "wb") as file:
+                cloudpickle.dump(value, file)
+
+            status, error = "COMPLETED", None
+        except BaseException as exception:
+            status, error = describe(exception, spec)
+
+            with contextlib.suppress(Exception):
+                content = cloudpickle.dumps(exception)
+
+                with open(prefix + ".exception", "wb") as file:
+                    file.write(content)
+        finally:
+            _task.end()
+
+    write_outcome(prefix, (status, error), started)
+
+
+def describe(error: BaseException, spec: Dict[str, Any]) -> Outcome:
+    from covalent_core.errors import TaskCancelledError
+
+    frames = error.__traceback__
+
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    here = "%d.%d" % sys.version_info[:2]
+
+    if here != spec["python"]:
+        text += f"(the function was pickled by Python {spec['python']} and this is Python {here})\n"
+
+    return ("CANCELLED", str(error)) if isinstance(error, TaskCancelledError) else ("FAILED", text)
+
+
+@contextlib.contextmanager
+def captured(prefix: str) -> Iterator[None]:
+    """Send what this process and its children write to the files of a task."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        target = os.open(f"{prefix}.{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(target, number)
+        os.close(target)
+
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+
+
+def write_outcome(prefix: str, outcome: Outcome, started: Optional[float]) -> None:
+    content = {"status": outcome[0], "error": outcome[1], "started": started, "ended": time.time()}
+
+    with open(prefix + ".json.part", "w") as file:
+        json.dump(content, file)
+
+    os.rename(prefix + ".json.part", prefix + ".json")
+
+
+def open_spec(location: str) -> Dict[str, Any]:
+    call = os.path.join(location, "call")
+
+    with open_value(("file", call) if os.path.exists(call) else ("entry", "call")) as file:
+        spec: Dict[str, Any] = pickle.load(file)
+        return spec
+
+
+def work(jobs: int, answers: int) -> None:
+    """Run the jobs whose locations come in, one a line; say after each whether this process is as clean as before."""
+    sys.stdin = open(os.devnull)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    environment, path, home = dict(os.environ), list(sys.path), os.getcwd()
+
+    with open(jobs, encoding="utf-8") as lines:
+        for line in lines:
+            location = line.rstrip("\n")
+            results = os.path.join(location, "results")
+            spec = open_spec(location)
+
+            for task in spec["tasks"]:
+                run_task(spec, task, results)
+
+            os.chdir(home)
+            sys.path[:] = path
+
+            if os.environ != environment:
+                os.environ.clear()
+                os.environ.update(environment)
+
+            os.write(answers, b"clean" if threading.active_count() == 1 else b"dirty")
+
+
+# --- the supervisor ----------------------------------------------------------------------------------------------
+
+
+class Supervisor:
+    """Keep one worker, give it one job at a time, and end that job's whole process tree when told to."""
+
+    def __init__(self, commands: Optional[socket.socket]) -> None:
+        set_process_option(PR_SET_CHILD_SUBREAPER, 1)
+        self._commands = commands
+        self._selector = selectors.DefaultSelector()
+        self._worker: Optional[int] = None
+        self._jobs = self._answers = -1
+        self._exit: Optional[int] = None
+        self._job: Optional[Dict[str, Any]] = None
+        self._stopping: Optional[Tuple[str, str]] = None
+        self._deadline = 0.0
+        self._terminated = False
+        self._wakeup, self._wakeup_write = os.pipe()
+
+        for end in (self._wakeup, self._wakeup_write):
+            os.set_blocking(end, False)
+
+        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, self._on_wakeup)
+
+        if commands is not None:
+            self._selector.register(commands, selectors.EVENT_READ, self._on_command)
+
+        self._start_worker()
+
+    def serve(self) -> None:
+        """Go on until there is no job and nobody who could send one."""
+        while self._job is not None or (self._commands is not None and not self._terminated):
+            for key, _ in self._selector.select(0.02 if self._stopping else None):
+                key.data()
+
+            if self._stopping:
+                self._press_on()
+            elif self._job is not None and self._exit is not None:
+                self._stop("FAILED", died(self._exit), grace=0)
+
+        self._end_tree()
+
+    def run(self, job: Dict[str, Any]) -> None:
+        """Take the job at ``job["location"]``, unless another process has it or it is no longer there."""
+        try:
+            handle, ours = claim(job["location"])
+        except OSError as error:
+            self._say({"refused": job["ticket"], "error": str(error)})
+            return
+
+        if not ours:
+            self._say({"exists": job["ticket"], "handle": handle})
+            return
+
+        if self._worker is None or self._exit is not None:
+            self._start_worker()
+
+        self._job = job
+        os.write(self._jobs, (job["location"] + "\n").encode())
+        self._say({"started": job["ticket"], "handle": handle})
+
+    def _start_worker(self) -> None:
+        """Fork the worker: this process stays small and has one thread, so the fork costs about a millisecond."""
+        self._forget_worker()
+        jobs_read, self._jobs = os.pipe()
+        self._answers, answers_write = os.pipe()
+        parent = os.getpid()
+        self._exit = None
+        self._worker = os.fork()
+
+        if self._worker == 0:
+            try:
+                self._become_worker(parent)
+                work(jobs_read, answers_write)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+
+        os.close(jobs_read)
+        os.close(answers_write)
+        self._selector.register(self._answers, selectors.EVENT_READ, self._on_answer)
+
+    def _become_worker(self, parent: int) -> None:
+        set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+        if os.getppid() != parent:
+            os._exit(1)
+
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+
+        for signum in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_DFL)
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        self._selector.close()
+
+        for end in (self._jobs, self._answers, self._wakeup, self._wakeup_write):
+            os.close(end)
+
+        if self._commands is not None:
+            self._commands.close()
+
+    def _forget_worker(self) -> None:
+        if self._jobs >= 0:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(self._answers)
+
+            os.close(self._jobs)
+            os.close(self._answers)
+
+        self._worker, self._jobs, self._answers = None, -1, -1
+
+    def _on_terminate(self, signum: int, frame: Any) -> None:
+        self._terminated = True
+
+    def _on_wakeup(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
+
+        self._reap()
+
+        if self._terminated and self._job is not None:
+            self._stop("TERMINATED", "stopped by SIGTERM", self._job["grace"])
+
+    def _on_command(self) -> None:
+        assert self._commands is not None
+        message = self._commands.recv(65536)
+
+        if not message:
+            self._selector.unregister(self._commands)
+            self._commands = None
+            return
+
+        command = json.loads(message)
+
+        if "location" in command:
+            self.run(command)
+        elif self._job is not None and self._job["ticket"] == command["cancel"]:
+            self._stop("TERMINATED", "stopped by a cancel", command["grace"])
+        else:
+            self._say({"ended": command["cancel"]})
+
+    def _on_answer(self) -> None:
+        answer = os.read(self._answers, 64)
+
+        if answer and self._job is not None and self._stopping is None:
+            self._finish(clean=answer == b"clean" and not self._strays())
+        elif not answer:
+            self._selector.unregister(self._answers)
+
+    def _strays(self) -> bool:
+        assert self._worker is not None
+        return children(os.getpid()) != [self._worker] or bool(children(self._worker))
+
+    def _stop(self, status: str, error: str, grace: float) -> None:
+        """Begin to end the tree of the job: SIGTERM now, SIGKILL when the grace period is over."""
+        if self._stopping is None:
+            self._stopping = (status, error)
+            self._deadline = time.monotonic() + grace
+
+            if grace > 0:
+                send(descendants(os.getpid()), signal.SIGTERM)
+
+        self._press_on()
+
+    def _press_on(self) -> None:
+        self._reap()
+
+        if time.monotonic() >= self._deadline or not children(os.getpid()):
+            self._finish(clean=False)
+
+    def _finish(self, *, clean: bool) -> None:
+        job, self._job = self._job, None
+        assert job is not None
+
+        if not clean:
+            self._end_tree()
+
+        status, error = self._stopping or ("FAILED", "the worker left the task without an outcome")
+        self._stopping = None
+        results = os.path.join(job["location"], "results")
+
+        with contextlib.suppress(FileNotFoundError):
+            for node_id in job["node_ids"]:
+                if not os.path.exists(os.path.join(results, f"{node_id}.json")):
+                    write_outcome(os.path.join(results, str(node_id)), (status, error), None)
+
+            os.close(os.open(os.path.join(results, "ended"), os.O_CREAT | os.O_WRONLY, 0o600))
+
+        self._say({"ended": job["ticket"]})
+
+        if not clean and self._commands is not None and not self._terminated:
+            self._start_worker()
+
+    def _end_tree(self) -> None:
+        """Kill every descendant. Returns when there is none: `waitpid` of a subreaper knows."""
+        while True:
+            send(descendants(os.getpid()), signal.SIGKILL)
+
+            if not self._reap():
+                return
+
+            time.sleep(0.001)
+
+    def _reap(self) -> bool:
+        """Collect the children that have ended; return whether any are left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+
+            if pid == 0:
+                return True
+
+            if pid == self._worker:
+                self._exit = status
+
+    def _say(self, message: Dict[str, Any]) -> None:
+        if self._commands is not None:
+            # A dispatcher that has died reads the results from the files.
+            with contextlib.suppress(OSError):
+                self._commands.send(json.dumps(message).encode())
+
+
+def died(status: int) -> str:
+    """Say in words how the worker ended."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"the process of the task was ended by signal {number} ({signal.Signals(number).name})"
+
+    return f"the process of the task ended with exit code {os.WEXITSTATUS(status)} before the function had returned"
+
+
+def main(arguments: List[str]) -> None:
+    import cloudpickle  # noqa: F401  (before the fork, so that every worker has it)
+
+    # An installed covalent_core goes before the few files of it that travel along.
+    sys.path.append(sys.path.pop(0))
+    from covalent_core import _task  # noqa: F401
+
+    if arguments[:1] == ["--serve"]:
+        Supervisor(socket.socket(fileno=int(arguments[1]))).serve()
+        return
+
+    with zipfile.ZipFile(sys.argv[0]) as bundle:
+        job = json.loads(bundle.read("job.json"))
+
+    os.makedirs("results", exist_ok=True)
+    supervisor = Supervisor(None)
+    supervisor.run({**job, "location": os.getcwd()})
+    supervisor.serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,82 @@
+"""What a running task can ask about itself. Travels with every job, so it needs nothing but Python 3.8."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any, Optional
+
+from covalent_core.errors import TaskCancelledError
+
+
+class Task:
+    """The task that this process is running.
+
+    Attributes:
+        dispatch_id: The dispatch it belongs to.
+        node_id: Its node in the transport graph.
+        attempt: 0 for the first attempt.
+    """
+
+    __slots__ = ("_cancel_requested", "attempt", "dispatch_id", "node_id")
+
+    def __init__(self, dispatch_id: str, node_id: int, attempt: int = 0) -> None:
+        self.dispatch_id = dispatch_id
+        self.node_id = node_id
+        self.attempt = attempt
+        self._cancel_requested = False
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether a cancel has arrived; from then on the task has its grace period to end by itself."""
+        return self._cancel_requested
+
+    def __repr__(self) -> str:
+        return f"Task(dispatch_id={self.dispatch_id!r}, node_id={self.node_id}, attempt={self.attempt})"
+
+
+_current: Optional[Task] = None
+
+
+def current_task() -> Optional[Task]:
+    """Return the task that is running in this process, or None outside of a task.
+
+    A task that has asked once, from its main thread, is no longer ended by SIGTERM: it gets its grace period. A task
+    that never asks, and has no SIGTERM handler of its own, ends at once when it is cancelled.
+    """
+    if _current is not None and threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _cancel_arrived)
+
+    return _current
+
+
+def checkpoint() -> None:
+    """Stop here if the task has been cancelled. Outside of a task this does nothing.
+
+    Raises:
+        TaskCancelledError: A cancel has arrived. Let it pass after cleaning up.
+    """
+    task = current_task()
+
+    if task is not None and task.cancel_requested:
+        raise TaskCancelledError(dispatch_id=task.dispatch_id, node_id=task.node_id)
+
+
+def begin(task: Task) -> None:
+    """Make `task` the current one; called by the runner."""
+    global _current
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _current = task
+
+
+def end() -> None:
+    """Leave the current task; called by the runner."""
+    global _current
+    _current = None
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _cancel_arrived(signum: int, frame: Any) -> None:
+    if _current is not None:
+        _current._cancel_requested = True

@@ -1,0 +1,122 @@
+"""Every exception that Covalent Core raises on purpose.
+
+::
+
+    CovalentError
+    ├── DispatchError
+    │   ├── DispatchNotFoundError      no dispatch has this id
+    │   ├── NodeNotFoundError          the dispatch has no node with this id
+    │   ├── GraphError                 the lattice says something that cannot become a graph
+    │   └── ResultTimeoutError         the dispatch had not ended when the time was up
+    ├── DispatcherError                the dispatcher process could not be started
+    ├── StoreError                     the store cannot be used where it is
+    ├── ExecutorError
+    │   ├── ExecutorNotFoundError      no installed plugin brings this executor
+    │   ├── ExecutorOptionError        an option is unknown, mistyped or must not be stored
+    │   └── ExecutorPluginError        the plugin's hooks do not fit the hookspecs
+    └── TaskError                      .dispatch_id .node_id
+        ├── TaskRuntimeError           .step .stderr: a task failed
+        └── TaskCancelledError         .reason: a task was cancelled
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+
+class CovalentError(Exception):
+    """The root of all errors below."""
+
+
+class DispatchError(CovalentError):
+    """Something about a dispatch as a whole."""
+
+
+class DispatchNotFoundError(DispatchError):
+    """No dispatch has this id in the store that was looked at."""
+
+
+class NodeNotFoundError(DispatchError):
+    """The dispatch exists but has no node with this id."""
+
+
+class GraphError(DispatchError):
+    """A lattice does something with an electron that cannot be known before the electron has run."""
+
+
+class ResultTimeoutError(DispatchError, TimeoutError):
+    """The dispatch had not ended when the time was up; it goes on."""
+
+
+class DispatcherError(CovalentError):
+    """The dispatcher process could not be started; what was dispatched is stored and waits."""
+
+
+class StoreError(CovalentError):
+    """The store cannot be used: a network file system, or one written by a newer version."""
+
+
+class ExecutorError(CovalentError):
+    """Something about an executor or its plugin."""
+
+
+class ExecutorNotFoundError(ExecutorError):
+    """No installed plugin brings an executor of this name or class."""
+
+
+class ExecutorOptionError(ExecutorError):
+    """An option of an executor is unknown, has the wrong type, or is a secret that must not be stored."""
+
+
+class ExecutorPluginError(ExecutorError):
+    """A plugin's hooks do not fit the hookspecs, or one of them gave what it must not give."""
+
+
+class TaskError(CovalentError):
+    """Something about one task.
+
+    Attributes:
+        dispatch_id: The dispatch of the task, where it is known.
+        node_id: The node of the task, where it is known.
+    """
+
+    def __init__(self, message: str = "", *, dispatch_id: Optional[str] = None, node_id: Optional[int] = None) -> None:
+        super().__init__(message)
+        self.dispatch_id = dispatch_id
+        self.node_id = node_id
+
+
+class TaskRuntimeError(TaskError):
+    """A task failed; ``__cause__`` is the exception of the user's function where it could be brought back.
+
+    Attributes:
+        step: The step in which it failed: pickle, upload, provision, run or fetch.
+        stderr: What the task wrote to its standard error.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        dispatch_id: Optional[str] = None,
+        node_id: Optional[int] = None,
+        step: str = "run",
+        stderr: str = "",
+    ) -> None:
+        super().__init__(message, dispatch_id=dispatch_id, node_id=node_id)
+        self.step = step
+        self.stderr = stderr
+
+
+class TaskCancelledError(TaskError):
+    """A task was cancelled. Raised by a hook or by ``ct.checkpoint()`` it means: stop here, clean up, leave.
+
+    Attributes:
+        reason: Why, in the words of whoever cancelled.
+    """
+
+    def __init__(
+        self, reason: str = "Cancelled by user", *, dispatch_id: Optional[str] = None, node_id: Optional[int] = None
+    ) -> None:
+        super().__init__(reason, dispatch_id=dispatch_id, node_id=node_id)
+        self.reason = reason

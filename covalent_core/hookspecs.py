@@ -1,0 +1,106 @@
+"""The hooks of an executor.
+
+An executor is any object whose methods are marked with `hookimpl` and named like the functions below. A method takes the
+arguments it needs, in any order, under the names they have here; new arguments never break it. It is ``async def``, or a
+plain ``def`` that blocks, which the core then runs in a thread. Its class is registered as an entry point in the group
+``covalent_core.executors``.
+
+The object is its own configuration: what its class takes as arguments it keeps as attributes of the same names, each of a
+type that JSON can carry (pydantic converts). An option annotated ``pydantic.SecretStr`` is never stored. If the object is
+an asynchronous context manager, the core enters it once and shares it between all jobs with equal settings.
+
+Attributes that the core reads where an executor has them: ``max_workers``, how many of its jobs may be between `provision`
+and the end of `run` at once, and ``grace``, the seconds between SIGTERM and SIGKILL of a cancelled task.
+
+The core calls the hooks in the order pickle, upload, provision, run, fetch, release. What a hook returns is on disk before
+the next one starts, and a dispatcher that comes after a crash goes on at the first that has no output. Before each one
+the core looks whether the job has been cancelled; once it has, only `cancel`, `find` and `release` are called.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from pluggy import HookimplMarker, HookspecMarker
+
+if TYPE_CHECKING:
+    from covalent_core._job import Job
+
+PROJECT = "covalent_core"
+
+hookspec = HookspecMarker(PROJECT)
+
+#: Marks a method as the implementation of the hook of its name.
+hookimpl = HookimplMarker(PROJECT)
+
+#: The hooks that an executor must have; the others have a default.
+REQUIRED = ("upload", "provision", "run", "fetch", "cancel")
+
+
+@hookspec(firstresult=True)
+def pickle(job: Job) -> bytes | memoryview | None:
+    """Return the payload: all that the far side needs. Default: the bundle, a zip that ``python`` runs.
+
+    A payload of many megabytes may be a memoryview of a file. Interrupted by a cancel.
+    """
+
+
+@hookspec(firstresult=True)
+def upload(job: Job, payload: bytes | memoryview) -> str | None:
+    """Put the payload where the backend can reach it and return the location, one that names no other job's files.
+
+    Interrupted by a cancel; then `release` is called with the location None, to remove what is half there.
+    """
+
+
+@hookspec(firstresult=True)
+def provision(job: Job, location: str) -> str | None:
+    """Ask the backend for compute, in the name of ``job.ticket``, and return the job handle.
+
+    The task may start at once. Not interrupted by a cancel, for nobody could name the job then: it runs to its answer,
+    within a time limit, and `cancel` follows. If it raises, `find` decides whether the backend has taken the job.
+    """
+
+
+@hookspec(firstresult=True)
+def run(job: Job, location: str, job_handle: str) -> None:
+    """Return when the job has ended, however it ended. Raise only if the backend lost it.
+
+    May be called again after a crash, by another process that knows only the handle. Interrupted by a cancel.
+    """
+
+
+@hookspec(firstresult=True)
+def fetch(job: Job, location: str, job_handle: str) -> str | PathLike[str] | None:
+    """Return a local folder with the result files that the runner wrote to ``results``. Interrupted by a cancel.
+
+    The core may move files out of the folder.
+    """
+
+
+@hookspec(firstresult=True)
+def cancel(task_metadata: dict[str, Any], job_handle: str, job: Job, location: str) -> None:
+    """End the job. When this returns, nothing of it is alive; if that cannot be confirmed, raise.
+
+    A job that has ended already, or that the backend no longer knows, is confirmed. Called again, with growing pauses,
+    until it returns.
+
+    Args:
+        task_metadata: ``dispatch_id`` and ``node_id``; for a pack ``node_ids`` too.
+        job_handle: What `provision` or `find` returned.
+    """
+
+
+@hookspec(firstresult=True)
+def find(job: Job, location: str) -> str | None:
+    """Return the job handle that the backend knows under this job's ticket, or None. Default: None.
+
+    Called where `provision` may have been accepted but its answer was not stored. If ``job.cancel_requested``, a job
+    that is not found must not start afterwards.
+    """
+
+
+@hookspec(firstresult=True)
+def release(job: Job, location: str | None) -> None:
+    """Remove what `upload` left. Called at the end of every job, whatever the end was. Default: nothing."""
