@@ -75,7 +75,10 @@ def _list(options: argparse.Namespace) -> None:
     table = Table("dispatch", "lattice", "status", "started", "ended")
 
     for result in list_dispatches(options.status, options.limit):
-        times = [time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else "" for time in (result.start_time, result.end_time)]
+        times = [
+            time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
+            for time in (result.start_time, result.end_time)
+        ]
         table.add_row(result.dispatch_id, result.name, _coloured(result.status), *times)
 
     Console().print(table)

@@ -44,8 +44,12 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Give a connection that holds the write lock from the start; it is on disk when the block is left."""
-        with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        with self.open_for_writing() as connection, connection.begin():
             yield connection
+
+    def open_for_writing(self) -> Connection:
+        """Return a connection whose transactions hold the write lock from the start."""
+        return self.engine.connect().execution_options(immediate=True)
 
     def _create(self) -> None:
         # One process at a time: switching a new database to WAL does not wait for others by itself.

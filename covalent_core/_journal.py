@@ -12,35 +12,59 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from anyio import CancelScope, Event, sleep, to_thread
-from sqlalchemy import Connection, Executable, Row, bindparam, func, insert, select, update
+from anyio import CancelScope, Event, move_on_after, sleep, sleep_forever, to_thread
+from sqlalchemy import Connection, Insert, Row, Update, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy.dialects import sqlite
 
 from covalent_core._database import is_transient, now
 from covalent_core._graph import ExecutorSpec
 from covalent_core._job import Value
+from covalent_core._schema import encode
 from covalent_core._status import Status
 from covalent_core._store import OPEN, Store, dispatches, edges, executors, functions, job_nodes, jobs, nodes, orders
 
 log = logging.getLogger(__name__)
 
+#: How long a transition waits for others to be committed with it, unless somebody waits for just this one. Under load
+#: this halves the number of transactions; a job without company is later by as much at each step.
+COMPANY_SECONDS = 0.002
+
+
+class Prepared:
+    """A statement in the words of the driver. To let SQLAlchemy say it anew each time would cost more than the commit."""
+
+    def __init__(self, statement: Insert | Update) -> None:
+        compiled = statement.compile(dialect=sqlite.dialect())
+        self._text = str(compiled)
+        self._names = compiled.positiontup or []
+
+    def execute(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        """Write many rows at once."""
+        connection.exec_driver_sql(self._text, [tuple(row[name] for name in self._names) for row in rows])
+
+
 #: A statement and the values of one row for it.
-Write = tuple[Executable, dict[str, Any]]
+Write = tuple[Prepared, dict[str, Any]]
 
 _here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))
 _ticket = jobs.c.ticket == bindparam("b_ticket")
 
 
-def _node_update(statuses: list[str], *columns: str) -> Executable:
+def _node_update(statuses: list[Status], *columns: str) -> Prepared:
+    # The statuses are part of the text: a prepared statement has places for the values of a row only.
     values = {column: bindparam(f"b_{column}") for column in columns}
-    return update(nodes).where(*_here, nodes.c.status.in_(statuses)).values(values)
+    here = or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
+    return Prepared(update(nodes).where(*_here, here).values(values))
 
 
-def _job_update(*columns: str) -> Executable:
-    return update(jobs).where(_ticket).values({column: bindparam(f"b_{column}") for column in columns})
+def _job_update(*columns: str) -> Prepared:
+    return Prepared(update(jobs).where(_ticket).values({column: bindparam(f"b_{column}") for column in columns}))
 
 
-_ADD_JOB = insert(jobs)
-_ADD_JOB_NODE = insert(job_nodes)
+_ADD_JOB = Prepared(
+    insert(jobs).values({name: bindparam(name) for name in ("ticket", "dispatch_id", "attempt", "cancel_attempts")})
+)
+_ADD_JOB_NODE = Prepared(insert(job_nodes).values({name: bindparam(name) for name in ("ticket", "place", "node_id")}))
 _START_NODE = _node_update([Status.NEW_OBJECT], "status", "started")
 _RUN_NODE = _node_update([Status.DISPATCHING], "status")
 _END_NODE = _node_update(
@@ -54,16 +78,19 @@ _SET_HANDLE = _job_update("handle")
 _SET_PROGRESS = _job_update("progress")
 _SET_CANCEL = _job_update("cancel_since", "cancel_attempts", "cancel_error", "cancel_next")
 _CLOSE_JOB = _job_update("released", "error", "payload")
-_START_DISPATCH = (
+_START_DISPATCH = Prepared(
     update(dispatches)
-    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.status == Status.NEW_OBJECT.value)
-    .values(status=Status.RUNNING.value, started=bindparam("b_started"))
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.status == literal_column("'NEW_OBJECT'"))
+    .values(status=bindparam("b_status"), started=bindparam("b_started"))
 )
-_END_DISPATCH = (
+_END_DISPATCH = Prepared(
     update(dispatches)
-    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.status.in_(OPEN))
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.ended.is_(None))
     .values(status=bindparam("b_status"), ended=bindparam("b_ended"))
 )
+
+#: Asked before every step of every job.
+LAST_ORDER = "SELECT max(id) FROM cancel_orders"
 
 
 @dataclass
@@ -84,6 +111,7 @@ class NodeEnd:
     def as_row(self, dispatch_id: str) -> dict[str, Any]:
         columns = ("started", "ended", "error", "step", "stdout", "stderr", "output", "exception")
         values = {f"b_{column}": getattr(self, column) for column in columns}
+        values |= {f"b_{column}": encode(getattr(self, column)) for column in ("output", "exception")}
         return {**_node(dispatch_id, self.node_id), "b_status": self.status.value, **values}
 
 
@@ -108,8 +136,12 @@ class Journal:
         self._database = store.database
         self._waiting: list[Write] = []
         self._written = Event()
-        self._rung = Event()
+        self._queued = Event()
+        self._urgent = Event()
+        self._closed = False
         self._seen_order = -1
+        # One connection for all transactions of the journal: to fetch one from the pool costs as much as a statement.
+        self._connection = store.database.open_for_writing()
         self._cursor = store.database.engine.raw_connection().cursor()
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -171,8 +203,7 @@ class Journal:
 
     def last_order(self) -> int:
         """Return the id of the newest cancel order, 0 if there is none. Costs a few microseconds."""
-        # Past SQLAlchemy: this is asked before every step of every job.
-        self._cursor.execute("SELECT max(id) FROM cancel_orders")
+        self._cursor.execute(LAST_ORDER)
         return self._cursor.fetchone()[0] or 0
 
     def look_for_orders(self) -> None:
@@ -188,12 +219,14 @@ class Journal:
 
     async def start_dispatch(self, dispatch_id: str) -> None:
         """A dispatcher has taken up a dispatch."""
-        await self._write((_START_DISPATCH, {"b_dispatch": dispatch_id, "b_started": now()}))
+        await self._write(
+            (_START_DISPATCH, {"b_dispatch": dispatch_id, "b_started": now(), "b_status": Status.RUNNING.value})
+        )
 
     async def end_dispatch(self, dispatch_id: str, status: Status) -> None:
         """All nodes of a dispatch have ended and all its jobs are released."""
         await self._write(
-            (_END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()}),
+            (_END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()}), urgent=True
         )
 
     async def add_job(self, dispatch_id: str, ticket: str, attempt: int, node_ids: list[int]) -> None:
@@ -210,7 +243,7 @@ class Journal:
     async def set_payload(self, dispatch_id: str, ticket: str, payload: bytes | memoryview) -> None:
         """The step pickle has its output."""
         value = self.store.keep(dispatch_id, f"payload-{ticket}", payload)
-        await self._write((_SET_PAYLOAD, {"b_ticket": ticket, "b_payload": value}))
+        await self._write((_SET_PAYLOAD, {"b_ticket": ticket, "b_payload": encode(value)}))
 
     async def set_location(self, ticket: str, location: str) -> None:
         """The step upload has its output."""
@@ -221,6 +254,7 @@ class Journal:
         await self._write(
             (_SET_HANDLE, {"b_ticket": ticket, "b_handle": handle}),
             *((_RUN_NODE, {**_node(dispatch_id, n), "b_status": Status.RUNNING.value}) for n in node_ids),
+            urgent=True,
         )
 
     async def end_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
@@ -230,7 +264,7 @@ class Journal:
     async def end_cancelled_nodes(self, dispatch_id: str, node_ids: list[int]) -> None:
         """Nothing of these nodes is alive any more; those that were CANCELLING are CANCELLED."""
         end = {"b_status": Status.CANCELLED.value, "b_ended": now()}
-        await self._write(*((_END_CANCELLED_NODE, {**_node(dispatch_id, n), **end}) for n in node_ids))
+        await self._write(*((_END_CANCELLED_NODE, {**_node(dispatch_id, n), **end}) for n in node_ids), urgent=True)
 
     async def set_cancel_attempt(
         self, ticket: str, since: float, attempts: int, error: str | None, next_at: float | None
@@ -248,24 +282,48 @@ class Journal:
         await self._write((_CLOSE_JOB, {"b_ticket": ticket, "b_released": now(), "b_error": error, "b_payload": None}))
         self.store.discard(dispatch_id, f"payload-{ticket}")
 
-    async def _write(self, *writes: Write) -> None:
-        """Queue writes for the next transaction and wait until it is on disk, whoever is cancelled meanwhile."""
-        self._waiting.extend(writes)
-        self._rung.set()
+    async def _write(self, *writes: Write, urgent: bool = False) -> None:
+        """Queue writes for the next transaction and wait until it is on disk. Whoever is cancelled meanwhile has written too.
 
-        with CancelScope(shield=True):
-            await self._written.wait()
+        Args:
+            urgent: Somebody waits for just this: a worker without work, or a user who has cancelled.
+        """
+        if self._closed:
+            # The dispatcher is ending, and whoever wanted to write with it.
+            await sleep_forever()
+
+        self._waiting.extend(writes)
+        self._queued.set()
+
+        if urgent:
+            self._urgent.set()
+
+        await self._written.wait()
 
     async def run(self) -> None:
-        """Commit what is queued, for ever."""
-        while True:
-            await self._rung.wait()
-            batch, written = self._waiting, self._written
-            self._waiting, self._written, self._rung = [], Event(), Event()
+        """Commit what is queued, until cancelled; then what is queued is committed too."""
+        try:
+            while True:
+                await self._queued.wait()
 
+                with move_on_after(COMPANY_SECONDS):
+                    await self._urgent.wait()
+
+                await self._flush()
+        finally:
+            self._closed = True
+            await self._flush()
+
+    async def _flush(self) -> None:
+        batch, written = self._waiting, self._written
+        self._waiting, self._written = [], Event()
+        self._queued, self._urgent = Event(), Event()
+
+        try:
             with CancelScope(shield=True):
                 self._notice(await self._commit_until_written(batch))
-                written.set()
+        finally:
+            written.set()
 
     async def _commit_until_written(self, batch: list[Write]) -> int:
         pause = 0.1
@@ -283,16 +341,16 @@ class Journal:
 
     def _commit(self, batch: list[Write]) -> int:
         """Write a batch in one transaction; return the last cancel order that was committed before it."""
-        rows: dict[Executable, list[dict[str, Any]]] = {}
+        rows: dict[Prepared, list[dict[str, Any]]] = {}
 
         for statement, row in batch:
             rows.setdefault(statement, []).append(row)
 
-        with self._database.write() as connection:
+        with self._connection.begin():
             for statement, values in rows.items():
-                connection.execute(statement, values)
+                statement.execute(self._connection, values)
 
-            return connection.execute(select(func.max(orders.c.id))).scalar_one() or 0
+            return self._connection.exec_driver_sql(LAST_ORDER).scalar_one() or 0
 
 
 def _node(dispatch_id: str, node_id: int) -> dict[str, Any]:

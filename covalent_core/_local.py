@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 import socket
 import subprocess
 import sys
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from anyio import fail_after, wait_readable
@@ -21,7 +19,7 @@ from covalent_core._bundle import runner_file
 from covalent_core._home import find_home
 from covalent_core._job import DEFAULT_GRACE, Job
 from covalent_core._processes import ProcessHandle
-from covalent_core._runner import TAG
+from covalent_core._runner import RESULTS, TAG
 from covalent_core.errors import ExecutorError
 from covalent_core.hookspecs import hookimpl
 
@@ -64,10 +62,13 @@ class LocalExecutor:
 
     @hookimpl
     async def upload(self, job: Job, payload: bytes) -> str:
-        location = self._jobs / job.ticket
-        (location / "results").mkdir(mode=0o700, parents=True, exist_ok=True)
-        (location / "call").write_bytes(payload)
-        return str(location)
+        # Files with a common prefix rather than a folder: with a durable store beside it, a folder costs more than a job.
+        location = f"{self._jobs}/{job.ticket}"
+
+        with open(f"{location}.call", "wb") as file:
+            file.write(payload)
+
+        return location
 
     @hookimpl
     async def provision(self, job: Job, location: str) -> str:
@@ -88,16 +89,16 @@ class LocalExecutor:
         await self._until_ended(job)
         process = ProcessHandle.parse(job_handle)
 
-        if not Path(location, "results", "ended").exists():
+        if not os.path.lexists(f"{location}.ended"):
             await process.wait()
 
-        if not Path(location, "results", "ended").exists():
+        if not os.path.lexists(f"{location}.ended"):
             await process.sweep()
             raise ExecutorError(f"process {process.pid}, which supervised the task, was ended from outside")
 
     @hookimpl
-    async def fetch(self, location: str) -> Path:
-        return Path(location, "results")
+    async def fetch(self) -> str:
+        return str(self._jobs)
 
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> None:
@@ -109,7 +110,7 @@ class LocalExecutor:
                     self._busy[job.ticket].send(cancel=job.ticket, grace=self.grace)
                     await self._until_ended(job)
 
-                if not Path(location, "results", "ended").exists():
+                if not os.path.lexists(f"{location}.ended"):
                     process.signal(15)
                     await process.wait()
                     await process.sweep()
@@ -121,12 +122,12 @@ class LocalExecutor:
 
     @hookimpl
     async def find(self, job: Job, location: str) -> str | None:
-        link = Path(location, "process")
+        link = f"{location}.process"
 
         if job.cancel_requested:
             # An order to start may still lie in the socket of a supervisor; this name taken, it cannot begin.
-            with suppress(FileExistsError, FileNotFoundError):
-                link.symlink_to("nobody")
+            with suppress(FileExistsError):
+                os.symlink("nobody", link)
 
         try:
             handle = os.readlink(link)
@@ -137,15 +138,17 @@ class LocalExecutor:
 
     @hookimpl
     async def release(self, job: Job) -> None:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self._jobs / job.ticket)
+        # The job itself first: a supervisor that comes late to it finds nothing to start.
+        for ending in [".call", ".process", ".ended", *(f".{node}{end}" for node in job.node_ids for end in RESULTS)]:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self._jobs}/{job.ticket}{ending}")
 
     async def _offer(self, job: Job, location: str) -> tuple[Worker, dict[str, Any]]:
         """Send a job to a worker; to another one if that has been ended from outside while it was idle."""
         while True:
             fresh = not self._idle
             worker = Worker(self.python) if fresh else self._idle.pop()
-            worker.send(ticket=job.ticket, location=location, node_ids=job.node_ids, grace=self.grace)
+            worker.send(ticket=job.ticket, node_ids=job.node_ids, grace=self.grace, prefix=location)
 
             try:
                 return worker, await worker.receive()
@@ -176,12 +179,13 @@ class Worker:
     """A supervisor with its worker, and the line to it. It ends by itself when the line is closed."""
 
     def __init__(self, python: str) -> None:
+        home = find_home()
         self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
 
         with far:
             self._process = subprocess.Popen(
-                [python, str(runner_file(find_home())), "--serve", str(far.fileno())],
+                [python, str(runner_file(home)), "--serve", str(far.fileno()), str(home.jobs)],
                 pass_fds=[far.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -4,15 +4,17 @@ Two processes: a supervisor, which is the subreaper of everything below it, and 
 calls the functions. The supervisor outlives every end of the worker, so it can end the whole process tree of a job,
 double-forked and ``setsid`` children included, and prove it: a subreaper without children has no descendants.
 
-Run as ``python bundle.pyz`` it runs the job of the bundle in the current directory. Run with ``--serve FD`` it takes
-jobs over a socket, one at a time, and keeps its worker warm between them.
+Run as ``python bundle.pyz`` it runs the job of the bundle in the current directory. Run with ``--serve FD FOLDER`` it
+takes jobs over a socket, one at a time, and keeps its worker warm between them.
 
-Files of a job, below its location::
+Files of a job; all names begin with its prefix, which is ``results/<ticket>`` for a bundle::
 
-    process               symbolic link to the job handle, "<pid>.<start time>.<tag>"; who creates it owns the job
-    call                  the job (in a bundle: an entry of the zip)
-    results/<node>.json   the outcome of a node, written last; .value, .exception, .stdout and .stderr beside it
-    results/ended         every node has its outcome and nothing is alive
+    .process              symbolic link to the job handle, "<pid>.<start time>.<tag>"; who creates it owns the job
+    .call                 the job (in a bundle: an entry of the zip)
+    .<node>.outcome       how a node ended: a line of JSON, then its pickled value or exception
+    .<node>.value         a value that is too large for that
+    .ended                .process under another name: every node has its outcome and nothing is alive
+    .stdout, .stderr      what the node that is running has written so far (of a warm worker: <tag>.stdout)
 """
 
 from __future__ import annotations
@@ -40,6 +42,15 @@ PR_SET_CHILD_SUBREAPER = 36
 #: The environment variable that marks a supervisor and everything it starts, so that what it left can be found if it is
 #: itself killed from outside.
 TAG = "COVALENT_CORE_SUPERVISOR"
+
+#: The files of a node, by what follows the prefix of its job and its number.
+RESULTS = (".outcome", ".outcome.part", ".value")
+
+#: Values above this many bytes have a file of their own.
+INLINE_BYTES = 32 * 1024
+
+#: How much of what a task wrote to its standard output and error is kept: the end of it.
+OUTPUT_BYTES = 64 * 1024
 
 Outcome = Tuple[str, Optional[str]]
 
@@ -88,20 +99,19 @@ def send(pids: List[int], signum: int) -> None:
             os.kill(pid, signum)
 
 
-def claim(location: str) -> Tuple[str, bool]:
-    """Make this process the one that runs the job at `location`; return the owner's handle and whether it is us.
+def claim(prefix: str) -> Tuple[str, bool]:
+    """Make this process the one that runs the job at `prefix`; return the owner's handle and whether it is us.
 
     Two supervisors that are both asked to run a job, the first by a dispatcher that died, settle it here: creating a
     symbolic link is atomic and brings its content along.
     """
     tag = os.environ.get(TAG, "")
     handle = f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "")
-    link = os.path.join(location, "process")
 
     try:
-        os.symlink(handle, link)
+        os.symlink(handle, prefix + ".process")
     except FileExistsError:
-        return os.readlink(link), False
+        return os.readlink(prefix + ".process"), False
 
     return handle, True
 
@@ -149,39 +159,82 @@ def call_function(spec: Dict[str, Any], task: Dict[str, Any]) -> Any:
     return asyncio.run(value) if inspect.iscoroutine(value) else value
 
 
-def run_task(spec: Dict[str, Any], task: Dict[str, Any], results: str) -> None:
-    """Call one function and leave its outcome in `results`; never raises what the function raises."""
+def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> None:
+    """Call one function and leave its outcome at `prefix`; never raises what the function raises."""
     import cloudpickle
 
     from covalent_core import _task
 
-    prefix = os.path.join(results, str(task["node_id"]))
+    prefix = f"{prefix}.{task['node_id']}"
     started = time.time()
+    content = Spool(prefix + ".value")
+    _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], spec["attempt"]))
 
-    with captured(prefix):
-        _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], spec["attempt"]))
+    try:
+        os.environ.update(spec["environment"])
+        os.chdir(spec["workdir"] or ".")
+        cloudpickle.dump(call_function(spec, task), content)
+        outcome: Outcome = ("COMPLETED", None)
+    except BaseException as exception:
+        outcome = describe(exception, spec)
+        content.clear()
 
-        try:
-            os.environ.update(spec["environment"])
-            os.chdir(spec["workdir"] or ".")
-            value = call_function(spec, task)
+        with contextlib.suppress(Exception):
+            content.write(cloudpickle.dumps(exception))
+    finally:
+        _task.end()
 
-            with open(prefix + ".value", "wb") as file:
-                cloudpickle.dump(value, file)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
-            status, error = "COMPLETED", None
-        except BaseException as exception:
-            status, error = describe(exception, spec)
+    write_outcome(prefix, outcome, started, content)
 
-            with contextlib.suppress(Exception):
-                content = cloudpickle.dumps(exception)
 
-                with open(prefix + ".exception", "wb") as file:
-                    file.write(content)
-        finally:
-            _task.end()
+class Spool:
+    """What is written to it, in memory while it is little, else in a file."""
 
-    write_outcome(prefix, (status, error), started)
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: Optional[Any] = None
+        self._parts: List[Any] = []
+        self._size = 0
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self._size += size
+
+        if self._file is None and self._size > INLINE_BYTES:
+            self._file = open(self._path, "wb")
+            self._file.write(self.take())
+
+        if self._file is None:
+            self._parts.append(bytes(data))
+        else:
+            self._file.write(data)
+
+        return size
+
+    def clear(self) -> None:
+        self.take()
+        self._size = 0
+
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            os.unlink(self._path)
+
+    def take(self) -> bytes:
+        """Return what is in memory, and close the file if there is one."""
+        data, self._parts = b"".join(self._parts), []
+        return data
+
+    def close(self) -> bool:
+        """Return whether there is a file, complete now."""
+        if self._file is not None:
+            self._file.close()
+
+        return self._file is not None
 
 
 def describe(error: BaseException, spec: Dict[str, Any]) -> Outcome:
@@ -201,41 +254,56 @@ def describe(error: BaseException, spec: Dict[str, Any]) -> Outcome:
     return ("CANCELLED", str(error)) if isinstance(error, TaskCancelledError) else ("FAILED", text)
 
 
-@contextlib.contextmanager
-def captured(prefix: str) -> Iterator[None]:
-    """Send what this process and its children write to the files of a task."""
+def write_outcome(prefix: str, outcome: Outcome, started: Optional[float], content: Spool) -> None:
+    """Leave the outcome of a node, whole or not at all, with what it wrote to its standard output and error."""
+    header = {
+        "status": outcome[0],
+        "error": outcome[1],
+        "started": started,
+        "ended": time.time(),
+        "stdout": take_output(1),
+        "stderr": take_output(2),
+        "file": content.close(),
+    }
+
+    with open(prefix + ".outcome.part", "wb") as file:
+        file.write(json.dumps(header).encode() + b"\n" + content.take())
+
+    os.rename(prefix + ".outcome.part", prefix + ".outcome")
+
+
+def redirect_output(prefix: str) -> None:
+    """Send what this process and its children write to two files."""
     for number, name in ((1, "stdout"), (2, "stderr")):
-        target = os.open(f"{prefix}.{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        target = os.open(f"{prefix}.{name}", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         os.dup2(target, number)
         os.close(target)
 
-    try:
-        yield
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+
+def take_output(number: int) -> str:
+    """Return the end of what has been written to standard output or error, and empty it for the next task."""
+    size = os.fstat(number).st_size
+
+    if size == 0:
+        return ""
+
+    data = os.pread(number, OUTPUT_BYTES, max(0, size - OUTPUT_BYTES))
+    os.ftruncate(number, 0)
+    return data.decode("utf-8", "replace")
 
 
-def write_outcome(prefix: str, outcome: Outcome, started: Optional[float]) -> None:
-    content = {"status": outcome[0], "error": outcome[1], "started": started, "ended": time.time()}
-
-    with open(prefix + ".json.part", "w") as file:
-        json.dump(content, file)
-
-    os.rename(prefix + ".json.part", prefix + ".json")
-
-
-def open_spec(location: str) -> Dict[str, Any]:
-    call = os.path.join(location, "call")
-
-    with open_value(("file", call) if os.path.exists(call) else ("entry", "call")) as file:
+def open_spec(prefix: str) -> Dict[str, Any]:
+    with open_value(("file", prefix + ".call") if serving() else ("entry", "call")) as file:
         spec: Dict[str, Any] = pickle.load(file)
         return spec
 
 
+def serving() -> bool:
+    return sys.argv[1:2] == ["--serve"]
+
+
 def work(jobs: int, answers: int) -> None:
-    """Run the jobs whose locations come in, one a line; say after each whether this process is as clean as before."""
+    """Run the jobs whose prefixes come in, one a line; say after each whether this process is as clean as before."""
     sys.stdin = open(os.devnull)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
@@ -243,12 +311,11 @@ def work(jobs: int, answers: int) -> None:
 
     with open(jobs, encoding="utf-8") as lines:
         for line in lines:
-            location = line.rstrip("\n")
-            results = os.path.join(location, "results")
-            spec = open_spec(location)
+            prefix = json.loads(line)
+            spec = open_spec(prefix)
 
             for task in spec["tasks"]:
-                run_task(spec, task, results)
+                run_task(spec, task, prefix)
 
             os.chdir(home)
             sys.path[:] = path
@@ -266,8 +333,10 @@ def work(jobs: int, answers: int) -> None:
 class Supervisor:
     """Keep one worker, give it one job at a time, and end that job's whole process tree when told to."""
 
-    def __init__(self, commands: Optional[socket.socket]) -> None:
+    def __init__(self, commands: Optional[socket.socket], output: str) -> None:
         set_process_option(PR_SET_CHILD_SUBREAPER, 1)
+        redirect_output(output)
+        self._output = output
         self._commands = commands
         self._selector = selectors.DefaultSelector()
         self._worker: Optional[int] = None
@@ -306,10 +375,16 @@ class Supervisor:
 
         self._end_tree()
 
+        for ending in (".stdout", ".stderr"):
+            os.unlink(self._output + ending)
+
     def run(self, job: Dict[str, Any]) -> None:
-        """Take the job at ``job["location"]``, unless another process has it or it is no longer there."""
+        """Take a job, unless another process has it or it is no longer there."""
         try:
-            handle, ours = claim(job["location"])
+            if serving():
+                os.stat(job["prefix"] + ".call")
+
+            handle, ours = claim(job["prefix"])
         except OSError as error:
             self._say({"refused": job["ticket"], "error": str(error)})
             return
@@ -322,7 +397,7 @@ class Supervisor:
             self._start_worker()
 
         self._job = job
-        os.write(self._jobs, (job["location"] + "\n").encode())
+        os.write(self._jobs, (json.dumps(job["prefix"]) + "\n").encode())
         self._say({"started": job["ticket"], "handle": handle})
 
     def _start_worker(self) -> None:
@@ -402,7 +477,7 @@ class Supervisor:
 
         command = json.loads(message)
 
-        if "location" in command:
+        if "prefix" in command:
             self.run(command)
         elif self._job is not None and self._job["ticket"] == command["cancel"]:
             self._stop("TERMINATED", "stopped by a cancel", command["grace"])
@@ -447,15 +522,12 @@ class Supervisor:
 
         status, error = self._stopping or ("FAILED", "the worker left the task without an outcome")
         self._stopping = None
-        results = os.path.join(job["location"], "results")
 
-        with contextlib.suppress(FileNotFoundError):
-            for node_id in job["node_ids"]:
-                if not os.path.exists(os.path.join(results, f"{node_id}.json")):
-                    write_outcome(os.path.join(results, str(node_id)), (status, error), None)
+        for node_id in job["node_ids"]:
+            if not os.path.exists(f"{job['prefix']}.{node_id}.outcome"):
+                write_outcome(f"{job['prefix']}.{node_id}", (status, error), None, Spool(""))
 
-            os.close(os.open(os.path.join(results, "ended"), os.O_CREAT | os.O_WRONLY, 0o600))
-
+        os.rename(job["prefix"] + ".process", job["prefix"] + ".ended")
         self._say({"ended": job["ticket"]})
 
         if not clean and self._commands is not None and not self._terminated:
@@ -508,16 +580,18 @@ def main(arguments: List[str]) -> None:
     sys.path.append(sys.path.pop(0))
     from covalent_core import _task  # noqa: F401
 
-    if arguments[:1] == ["--serve"]:
-        Supervisor(socket.socket(fileno=int(arguments[1]))).serve()
+    if serving():
+        output = os.path.join(arguments[2], os.environ[TAG])
+        Supervisor(socket.socket(fileno=int(arguments[1])), output).serve()
         return
 
     with zipfile.ZipFile(sys.argv[0]) as bundle:
         job = json.loads(bundle.read("job.json"))
 
     os.makedirs("results", exist_ok=True)
-    supervisor = Supervisor(None)
-    supervisor.run({**job, "location": os.getcwd()})
+    prefix = os.path.abspath(os.path.join("results", job["ticket"]))
+    supervisor = Supervisor(None, prefix)
+    supervisor.run({**job, "prefix": prefix})
     supervisor.serve()
 
 

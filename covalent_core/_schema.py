@@ -22,16 +22,21 @@ class ValueColumn(TypeDecorator[Value]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
-        if value is None:
-            return None
-
-        return b"=" + value if isinstance(value, bytes) else b"@" + str(value).encode()
+        return encode(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Value | None:
         if value is None:
             return None
 
         return value[1:] if value[:1] == b"=" else Path(value[1:].decode())
+
+
+def encode(value: Value | None) -> bytes | None:
+    """Return a value as its column holds it."""
+    if value is None:
+        return None
+
+    return b"=" + value if isinstance(value, bytes) else b"@" + str(value).encode()
 
 
 def _value() -> Any:

@@ -35,8 +35,16 @@ class SharedExecutor:
         self.slots = CapacityLimiter(workers) if isinstance(workers, int) else None
         self._most = workers + AHEAD if isinstance(workers, int) else float("inf")
 
+    @property
+    def ready(self) -> bool:
+        """Whether the executor has been created and entered."""
+        return self._bound is not None
+
     async def bound(self) -> BoundExecutor:
         """Return the executor, created and entered. An attempt that fails raises and is made again by the next call."""
+        if self._bound is not None:
+            return self._bound
+
         async with self._lock:
             if self._bound is None:
                 bound = BoundExecutor(create(self._spec))

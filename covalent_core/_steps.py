@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,11 +12,10 @@ from anyio import CancelScope, CapacityLimiter, Event, fail_after, move_on_after
 
 from covalent_core._database import now
 from covalent_core._executors import BoundExecutor
-from covalent_core._job import Job, TaskCall
+from covalent_core._job import Job, TaskCall, Value
 from covalent_core._journal import Journal, NodeEnd
 from covalent_core._status import Status
 from covalent_core._stops import stop
-from covalent_core._store import INLINE_BYTES
 from covalent_core.errors import ExecutorPluginError, TaskCancelledError, TaskRuntimeError
 
 log = logging.getLogger(__name__)
@@ -28,8 +26,6 @@ PROVISION_SECONDS = 300.0
 ATTEMPT_SECONDS = 120.0
 #: The pauses between attempts to cancel: they double from the first to the last.
 FIRST_PAUSE, LAST_PAUSE = 0.2, 60.0
-#: How much of a task's standard output and error the store keeps: the end of it.
-OUTPUT_BYTES = 64 * 1024
 
 
 class Owner(Protocol):
@@ -43,6 +39,21 @@ class Owner(Protocol):
 
     async def job_released(self, run: JobRun) -> None:
         """Nothing of a job is left."""
+
+
+class ExecutorSource(Protocol):
+    """Where a job gets its executor from: created when the first job of all that share it needs it.
+
+    Attributes:
+        ready: Whether it has been created.
+        slots: What limits how many of its jobs run at once, if anything does.
+    """
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def slots(self) -> CapacityLimiter | None: ...
+    async def bound(self) -> BoundExecutor: ...
 
 
 class JobRun:
@@ -59,8 +70,7 @@ class JobRun:
         job: Job,
         *,
         owner: Owner,
-        executor: Callable[[], Awaitable[BoundExecutor]],
-        slots: CapacityLimiter | None,
+        executor: ExecutorSource,
         journal: Journal,
         resumed: bool = False,
         payload: bytes | memoryview | None = None,
@@ -71,7 +81,6 @@ class JobRun:
         self.name = f"dispatch {job.dispatch_id[:8]} job {job.ticket}"
         self._owner = owner
         self._executor = executor
-        self._slots = slots
         self._journal = journal
         self._resumed = resumed
         self._payload = payload
@@ -124,8 +133,7 @@ class JobRun:
     async def _through_steps(self) -> list[NodeEnd]:
         job, journal = self.job, self._journal
 
-        journal.look_for_orders()
-        job.raise_if_cancel_requested()
+        self._raise_if_cancelled()
 
         if not self._resumed:
             await journal.add_job(job.dispatch_id, job.ticket, job.attempt, job.node_ids)
@@ -145,7 +153,7 @@ class JobRun:
         await self._step("run", location=job.location, job_handle=job.job_handle)
         self._give_slot_back()
         folder = await self._step("fetch", _PATH, location=job.location, job_handle=job.job_handle)
-        return await self._read_results(Path(folder))
+        return await self._read_results(folder)
 
     async def _pickle(self) -> bytes | memoryview:
         payload: bytes | memoryview = await self._step("pickle", _BYTES)
@@ -170,37 +178,40 @@ class JobRun:
             raise self._failure(hook, error) from error
 
     async def _begin(self, hook: str) -> BoundExecutor:
-        """Look for a cancel, last thing before a hook is called, and return the executor."""
+        """Return the executor, and look for a cancel last thing before its hook is called."""
         await stop(f"before-{hook}")
-        self._journal.look_for_orders()
-        self.job.raise_if_cancel_requested()
+
+        if not self._executor.ready:
+            self._raise_if_cancelled()
 
         try:
-            executor = await self._executor()
+            executor = await self._executor.bound()
         except Exception as error:
             raise self._failure(hook, error) from error
 
+        self._raise_if_cancelled()
+        return executor
+
+    def _raise_if_cancelled(self) -> None:
         self._journal.look_for_orders()
         self.job.raise_if_cancel_requested()
-        return executor
 
     async def _take_slot(self) -> None:
         """Wait until the executor has a worker free. A job that is running already is not made to wait."""
-        if self._slots is None or self.job.job_handle is not None:
+        if self._executor.slots is None or self.job.job_handle is not None:
             return
 
         with CancelScope() as self._scope:
-            self._journal.look_for_orders()
-            self.job.raise_if_cancel_requested()
-            await self._slots.acquire_on_behalf_of(self)
+            self._raise_if_cancelled()
+            await self._executor.slots.acquire_on_behalf_of(self)
             self._holds_slot = True
 
         self._scope = None
 
     def _give_slot_back(self) -> None:
-        if self._slots is not None and self._holds_slot:
+        if self._executor.slots is not None and self._holds_slot:
             self._holds_slot = False
-            self._slots.release_on_behalf_of(self)
+            self._executor.slots.release_on_behalf_of(self)
 
     async def _provision(self) -> str:
         """Ask for compute. Not interrupted: whoever is asked must be able to say what it has accepted."""
@@ -251,7 +262,7 @@ class JobRun:
             pause = min(2 * pause, LAST_PAUSE)
 
     async def _find(self) -> str | None:
-        executor = await self._executor()
+        executor = await self._executor.bound()
         found = await executor.call("find", job=self.job, location=self.job.location)
         return None if found is None else str(_checked(executor, "find", found, _TEXT))
 
@@ -281,7 +292,11 @@ class JobRun:
 
             if problem or self._cancel_attempts > 1:
                 await self._journal.set_cancel_attempt(
-                    self.job.ticket, self._cancel_since, self._cancel_attempts, problem, now() + pause if problem else None
+                    self.job.ticket,
+                    self._cancel_since,
+                    self._cancel_attempts,
+                    problem,
+                    now() + pause if problem else None,
                 )
 
             if problem:
@@ -303,7 +318,7 @@ class JobRun:
                 job.job_handle = job.job_handle or await self._find()
 
                 if job.job_handle is not None:
-                    executor = await self._executor()
+                    executor = await self._executor.bound()
                     arguments = {"job_handle": job.job_handle, "job": job, "location": job.location}
                     await stop("before-cancel")
                     await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
@@ -317,7 +332,7 @@ class JobRun:
 
         if self._uploading:
             try:
-                executor = await self._executor()
+                executor = await self._executor.bound()
                 await stop("before-release")
 
                 with fail_after(ATTEMPT_SECONDS):
@@ -333,32 +348,33 @@ class JobRun:
 
     # --- the results ---------------------------------------------------------------------------------------------
 
-    async def _read_results(self, folder: Path) -> list[NodeEnd]:
-        files = [Path(folder, f"{task.node_id}.value") for task in self.job.tasks]
+    async def _read_results(self, folder: str | os.PathLike[str]) -> list[NodeEnd]:
+        prefixes = [f"{os.fspath(folder)}/{self.job.ticket}.{node_id}" for node_id in self.job.node_ids]
 
-        # Large files are flushed to disk, which takes long enough to be worth a thread.
-        if any(file.exists() and file.stat().st_size > INLINE_BYTES for file in files):
-            return await to_thread.run_sync(self._read_results_now, folder)
+        # Large values are flushed to disk, which takes long enough to be worth a thread.
+        if any(os.path.exists(f"{prefix}.value") for prefix in prefixes):
+            return await to_thread.run_sync(self._read_results_now, prefixes)
 
-        return self._read_results_now(folder)
+        return self._read_results_now(prefixes)
 
-    def _read_results_now(self, folder: Path) -> list[NodeEnd]:
-        return [self._read_result(task, f"{folder}/{task.node_id}") for task in self.job.tasks]
+    def _read_results_now(self, prefixes: list[str]) -> list[NodeEnd]:
+        return [self._read_result(task, prefix) for task, prefix in zip(self.job.tasks, prefixes, strict=True)]
 
     def _read_result(self, task: TaskCall, prefix: str) -> NodeEnd:
         """Take over what the runner left of one node. Nothing of it is unpickled here."""
         try:
-            outcome = json.loads(Path(f"{prefix}.json").read_bytes())
+            with open(f"{prefix}.outcome", "rb") as file:
+                outcome, content = json.loads(file.readline()), file.read()
         except FileNotFoundError:
-            outcome = {"status": "FAILED", "error": "the job ended without an outcome for this node", "started": None}
+            return NodeEnd(task.node_id, Status.FAILED, "the job ended without an outcome for this node", "run")
+
+        value: Value | None = content or None
+
+        if outcome["file"]:
+            name = f"output-{task.node_id}-{self.job.attempt}"
+            value = self._journal.store.adopt(self.job.dispatch_id, name, Path(f"{prefix}.value"))
 
         completed = outcome["status"] == Status.COMPLETED
-        content = Path(f"{prefix}.value" if completed else f"{prefix}.exception")
-        value = None
-
-        if content.exists():
-            value = self._journal.store.adopt(self.job.dispatch_id, f"{task.node_id}-{self.job.attempt}", content)
-
         return NodeEnd(
             task.node_id,
             # TERMINATED without a cancel of ours: somebody else ended the process.
@@ -366,11 +382,11 @@ class JobRun:
             outcome["error"],
             None if completed else "run",
             outcome["started"],
-            outcome.get("ended") or now(),
+            outcome["ended"],
             value if completed else None,
             None if completed else value,
-            _tail(f"{prefix}.stdout"),
-            _tail(f"{prefix}.stderr"),
+            outcome["stdout"],
+            outcome["stderr"],
         )
 
 
@@ -386,13 +402,3 @@ def _checked(executor: BoundExecutor, hook: str, output: Any, expected: tuple[An
 
     kinds = " or ".join(kind.__name__ for kind in expected)
     raise ExecutorPluginError(f"{executor.name}.{hook} returned {output!r}, expected {kinds}, not empty")
-
-
-def _tail(file: str) -> str:
-    """Return the end of a text file, empty if there is none."""
-    try:
-        with open(file, "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - OUTPUT_BYTES))
-            return stream.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from covalent_core._cancellation import OUTCOMES, CancelOutcome, CancelTarget, downstream
@@ -19,6 +19,7 @@ from covalent_core._database import Database, now
 from covalent_core._graph import ExecutorSpec, Node, TransportGraph
 from covalent_core._home import Home
 from covalent_core._job import Value
+from covalent_core._runner import INLINE_BYTES
 from covalent_core._schema import (
     CancelOrder,
     Dispatch,
@@ -34,9 +35,6 @@ from covalent_core._schema import Node as NodeRow
 from covalent_core._status import TERMINAL, Status, final_status
 from covalent_core.errors import DispatchNotFoundError, NodeNotFoundError
 
-#: Values above this many bytes are files beside the database.
-INLINE_BYTES = 32 * 1024
-
 OPEN = [status.value for status in Status if status not in TERMINAL]
 
 dispatches, nodes, edges, jobs = (model.__table__ for model in (Dispatch, NodeRow, Edge, Job))  # type: ignore[attr-defined]
@@ -44,13 +42,19 @@ functions, executors, job_nodes = (model.__table__ for model in (Function, Execu
 orders, targets = (model.__table__ for model in (CancelOrder, CancelTargetRow))  # type: ignore[attr-defined]
 changes = StatusChange.__table__  # type: ignore[attr-defined]
 
+
+def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
+    """Return a condition like IN, in a form that a statement for many rows at once can have."""
+    return or_(*(column == value for value in values))
+
+
 _CANCELLING = {"b_status": Status.CANCELLING.value, "b_ended": None}
 _STOP_NODE = (
     update(nodes)
     .where(
         nodes.c.dispatch_id == bindparam("b_dispatch"),
         nodes.c.node_id == bindparam("b_node"),
-        nodes.c.status.in_([status for status in OPEN if status != Status.CANCELLING]),
+        is_one_of(nodes.c.status, [status for status in OPEN if status != Status.CANCELLING]),
     )
     .values(
         status=bindparam("b_status"),
@@ -106,7 +110,11 @@ class Store:
         known = {spec: self._executor_id(connection, spec) for spec in specs}
         rows = [self._node_row(dispatch_id, node, known) for node in graph.nodes]
         pickled = [
-            {"dispatch_id": dispatch_id, "place": place, "content": self.keep(dispatch_id, f"function-{place}", content)}
+            {
+                "dispatch_id": dispatch_id,
+                "place": place,
+                "content": self.keep(dispatch_id, f"function-{place}", content),
+            }
             for place, content in enumerate(graph.functions)
         ]
         arrows = [{"dispatch_id": dispatch_id, "source": source, "target": target} for source, target in graph.edges]

@@ -118,7 +118,7 @@ class Walk:
         assert node.executor is not None
         shared = self._executor(node.executor)
         job.grace = shared.options.get("grace", DEFAULT_GRACE)
-        run = JobRun(job, owner=self, executor=shared.bound, slots=shared.slots, journal=self._journal, **known)
+        run = JobRun(job, owner=self, executor=shared, journal=self._journal, **known)
         self._runs[job.ticket] = run
         self._stop_if_cancelled(run)
         shared.submit(run)
@@ -155,7 +155,10 @@ class Walk:
     def consequences(self, ends: list[NodeEnd]) -> list[NodeEnd]:
         """Return the ends of the nodes that cannot start any more after these."""
         causes = {end.node_id: end for end in ends if end.status != Status.COMPLETED}
-        found = []
+        found: list[NodeEnd] = []
+
+        if not causes:
+            return found
 
         for node_id, cause in downstream(self._edges, causes).items():
             if self._nodes[node_id].status == Status.NEW_OBJECT:
