@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
-from sqlmodel import SQLModel
 
 from covalent_core import _schema
 from covalent_core._home import Home
@@ -74,7 +73,7 @@ class Database:
         os.chmod(self.home.database, 0o600)
 
         with self.write() as connection:
-            SQLModel.metadata.create_all(connection, tables=_schema.tables())
+            _schema.Row.metadata.create_all(connection)
             connection.exec_driver_sql(f"PRAGMA user_version={_schema.SCHEMA_VERSION}")
 
 

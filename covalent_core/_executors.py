@@ -37,7 +37,7 @@ def installed() -> dict[str, metadata.EntryPoint]:
     return dict(sorted(_entry_points().items()))
 
 
-def load_class(name: str) -> type[Any]:
+def load_class(name: str) -> type:
     """Return the class behind an entry point.
 
     Raises:
@@ -54,14 +54,14 @@ def load_class(name: str) -> type[Any]:
         )
 
     try:
-        loaded: type[Any] = _entry_points()[name].load()
+        loaded: type = _entry_points()[name].load()
     except Exception as error:
         raise ExecutorPluginError(f"executor {name!r} cannot be loaded: {error!r}; reinstall its plugin") from error
 
     return loaded
 
 
-def _name_of(cls: type[Any]) -> str:
+def _name_of(cls: type) -> str:
     for name, point in _entry_points().items():
         if point.attr == cls.__name__ and load_class(name) is cls:
             return name
@@ -113,7 +113,7 @@ def create(spec: ExecutorSpec) -> Any:
     return _create(cls, options)
 
 
-def _create(cls: type[Any], options: dict[str, Any]) -> Any:
+def _create(cls: type, options: dict[str, Any]) -> Any:
     valid = _options(cls)
     arguments = {}
 
@@ -164,7 +164,7 @@ def _dump(executor_name: str, executor: Any) -> dict[str, Any]:
     return dumped
 
 
-def _validate(cls: type[Any], name: str, annotation: Any, text: str) -> Any:
+def _validate(cls: type, name: str, annotation: Any, text: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -179,7 +179,7 @@ def _validate(cls: type[Any], name: str, annotation: Any, text: str) -> Any:
 
 
 @cache
-def _options(cls: type[Any]) -> dict[str, Any]:
+def _options(cls: type) -> dict[str, Any]:
     """Return the options of an executor's class and their types."""
     hints = get_type_hints(cls.__init__)
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -187,7 +187,7 @@ def _options(cls: type[Any]) -> dict[str, Any]:
     return {item.name: hints.get(item.name, Any) for item in parameters if item.kind in kinds}
 
 
-def _default(cls: type[Any], name: str) -> Any:
+def _default(cls: type, name: str) -> Any:
     return inspect.signature(cls).parameters[name].default
 
 

@@ -19,9 +19,19 @@ from sqlalchemy.dialects import sqlite
 from covalent_core._database import is_transient, now
 from covalent_core._graph import ExecutorSpec
 from covalent_core._job import Value
-from covalent_core._schema import encode
+from covalent_core._schema import (
+    cancel_orders,
+    dispatches,
+    edges,
+    encode,
+    executors,
+    functions,
+    job_nodes,
+    jobs,
+    nodes,
+)
 from covalent_core._status import Status
-from covalent_core._store import OPEN, Store, dispatches, edges, executors, functions, job_nodes, jobs, nodes, orders
+from covalent_core._store import OPEN, Store
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +120,7 @@ class NodeEnd:
 
     def as_row(self, dispatch_id: str) -> dict[str, Any]:
         columns = ("started", "ended", "error", "step", "stdout", "stderr", "output", "exception")
-        values = {f"b_{column}": getattr(self, column) for column in columns}
+        values: dict[str, Any] = {f"b_{column}": getattr(self, column) for column in columns}
         values |= {f"b_{column}": encode(getattr(self, column)) for column in ("output", "exception")}
         return {**_node(dispatch_id, self.node_id), "b_status": self.status.value, **values}
 
@@ -196,7 +206,11 @@ class Journal:
 
     def orders_since(self, last: int) -> list[Row[Any]]:
         """Return the cancel orders after `last`: id, dispatch_id."""
-        query = select(orders.c.id, orders.c.dispatch_id).where(orders.c.id > last).order_by(orders.c.id)
+        query = (
+            select(cancel_orders.c.id, cancel_orders.c.dispatch_id)
+            .where(cancel_orders.c.id > last)
+            .order_by(cancel_orders.c.id)
+        )
 
         with self._database.read() as connection:
             return list(connection.execute(query))

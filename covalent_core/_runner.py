@@ -13,7 +13,7 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
     .call                 the job (in a bundle: an entry of the zip)
     .<node>.outcome       how a node ended: a line of JSON, then its pickled value or exception
     .<node>.value         a value that is too large for that
-    .ended                .process under another name: every node has its outcome and nothing is alive
+    .ended                as .process: every node has its outcome and nothing is alive
     .stdout, .stderr      what the node that is running has written so far (of a warm worker: <tag>.stdout)
 """
 
@@ -344,6 +344,7 @@ class Supervisor:
         self._exit: Optional[int] = None
         self._job: Optional[Dict[str, Any]] = None
         self._stopping: Optional[Tuple[str, str]] = None
+        self._answered = False
         self._deadline = 0.0
         self._terminated = False
         self._wakeup, self._wakeup_write = os.pipe()
@@ -396,7 +397,7 @@ class Supervisor:
         if self._worker is None or self._exit is not None:
             self._start_worker()
 
-        self._job = job
+        self._job, self._answered = job, False
         os.write(self._jobs, (json.dumps(job["prefix"]) + "\n").encode())
         self._say({"started": job["ticket"], "handle": handle})
 
@@ -487,10 +488,13 @@ class Supervisor:
     def _on_answer(self) -> None:
         answer = os.read(self._answers, 64)
 
-        if answer and self._job is not None and self._stopping is None:
-            self._finish(clean=answer == b"clean" and not self._strays())
-        elif not answer:
+        if not answer:
             self._selector.unregister(self._answers)
+        elif self._job is not None and self._stopping is None:
+            self._finish(clean=answer == b"clean" and not self._strays())
+        elif self._job is not None:
+            self._answered = True
+            self._press_on()
 
     def _strays(self) -> bool:
         assert self._worker is not None
@@ -510,7 +514,10 @@ class Supervisor:
     def _press_on(self) -> None:
         self._reap()
 
-        if time.monotonic() >= self._deadline or not children(os.getpid()):
+        # A task that has come to its end by itself needs no more of its grace period, unless it has left something.
+        done = not children(os.getpid()) or (self._answered and not self._strays())
+
+        if done or time.monotonic() >= self._deadline:
             self._finish(clean=False)
 
     def _finish(self, *, clean: bool) -> None:
@@ -527,7 +534,7 @@ class Supervisor:
             if not os.path.exists(f"{job['prefix']}.{node_id}.outcome"):
                 write_outcome(f"{job['prefix']}.{node_id}", (status, error), None, Spool(""))
 
-        os.rename(job["prefix"] + ".process", job["prefix"] + ".ended")
+        os.symlink(os.readlink(job["prefix"] + ".process"), job["prefix"] + ".ended")
         self._say({"ended": job["ticket"]})
 
         if not clean and self._commands is not None and not self._terminated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Optional
 
-from sqlalchemy import DDL, Column, Dialect, Index, LargeBinary, Table, event
+from sqlalchemy import DDL, Column, Dialect, Index, LargeBinary, MetaData, Table, event
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -13,6 +13,12 @@ from covalent_core._job import Value
 
 #: Raised by one with every change of the tables; a store of another version is refused.
 SCHEMA_VERSION = 1
+
+
+class Row(SQLModel):
+    """What all tables share: their own registry, apart from the tables that a user's program may define."""
+
+    metadata = MetaData()
 
 
 class ValueColumn(TypeDecorator[Value]):
@@ -43,7 +49,7 @@ def _value() -> Any:
     return Field(default=None, sa_column=Column(ValueColumn))
 
 
-class Dispatch(SQLModel, table=True):
+class Dispatch(Row, table=True):
     """One run of a lattice."""
 
     __tablename__ = "dispatches"
@@ -62,7 +68,7 @@ class Dispatch(SQLModel, table=True):
     result: Optional[Any] = _value()
 
 
-class Function(SQLModel, table=True):
+class Function(Row, table=True):
     """A pickled function of a dispatch, kept once however many nodes call it."""
 
     __tablename__ = "functions"
@@ -72,7 +78,7 @@ class Function(SQLModel, table=True):
     content: Optional[Any] = _value()
 
 
-class Executor(SQLModel, table=True):
+class Executor(Row, table=True):
     """An executor with its options, kept once for all that use it."""
 
     __tablename__ = "executors"
@@ -84,7 +90,7 @@ class Executor(SQLModel, table=True):
     __table_args__ = (Index("executors_settings", "name", "options", unique=True),)
 
 
-class Node(SQLModel, table=True):
+class Node(Row, table=True):
     """One vertex of a transport graph."""
 
     __tablename__ = "nodes"
@@ -107,7 +113,7 @@ class Node(SQLModel, table=True):
     exception: Optional[Any] = _value()
 
 
-class Edge(SQLModel, table=True):
+class Edge(Row, table=True):
     """The target needs the source to have completed."""
 
     __tablename__ = "edges"
@@ -117,7 +123,7 @@ class Edge(SQLModel, table=True):
     target: int = Field(primary_key=True)
 
 
-class Job(SQLModel, table=True):
+class Job(Row, table=True):
     """What was asked of a backend; open until `release` has been called."""
 
     __tablename__ = "jobs"
@@ -137,7 +143,7 @@ class Job(SQLModel, table=True):
     released: Optional[float] = None
 
 
-class JobNode(SQLModel, table=True):
+class JobNode(Row, table=True):
     """Which nodes a job runs: one job handle, one or many nodes."""
 
     __tablename__ = "job_nodes"
@@ -147,7 +153,7 @@ class JobNode(SQLModel, table=True):
     node_id: int
 
 
-class StatusChange(SQLModel, table=True):
+class StatusChange(Row, table=True):
     """Every status that a dispatch (``node_id`` NULL) or a node ever took, written by the database itself."""
 
     __tablename__ = "status_changes"
@@ -159,7 +165,7 @@ class StatusChange(SQLModel, table=True):
     at: float
 
 
-class CancelOrder(SQLModel, table=True):
+class CancelOrder(Row, table=True):
     """One call of ``ct.cancel``: who, when, why."""
 
     __tablename__ = "cancel_orders"
@@ -172,7 +178,7 @@ class CancelOrder(SQLModel, table=True):
     at: float
 
 
-class CancelTarget(SQLModel, table=True):
+class CancelTarget(Row, table=True):
     """What became of one node that a cancel order named."""
 
     __tablename__ = "cancel_targets"
@@ -182,24 +188,32 @@ class CancelTarget(SQLModel, table=True):
     outcome: str
 
 
-def tables() -> list[Table]:
-    """Return the tables of the store, and none of those that the user's program may have defined with SQLModel."""
-    return [
-        SQLModel.metadata.tables[str(model.__tablename__)]
-        for model in (Dispatch, Function, Executor, Node, Edge, Job, JobNode, StatusChange, CancelOrder, CancelTarget)
-    ]
-
-
 def _record_changes(table: str, node_id: str) -> None:
     """Let the database record each change of a status, so that no code path can forget to."""
     now = "(julianday('now') - 2440587.5) * 86400.0"
-    trigger = DDL(
+    trigger = DDL(  # type: ignore[no-untyped-call]
         f"CREATE TRIGGER {table}_status AFTER UPDATE OF status ON {table} WHEN OLD.status <> NEW.status BEGIN "
         f"INSERT INTO status_changes (dispatch_id, node_id, status, at) "
         f"VALUES (NEW.dispatch_id, {node_id}, NEW.status, {now}); END"
     )
-    event.listen(SQLModel.metadata, "after_create", trigger.execute_if(dialect="sqlite"))
+    event.listen(Row.metadata, "after_create", trigger.execute_if(dialect="sqlite"))
 
 
 _record_changes("dispatches", "NULL")
 _record_changes("nodes", "NEW.node_id")
+
+
+def _table(model: type[Row]) -> Table:
+    return Row.metadata.tables[str(model.__tablename__)]
+
+
+dispatches = _table(Dispatch)
+functions = _table(Function)
+executors = _table(Executor)
+nodes = _table(Node)
+edges = _table(Edge)
+jobs = _table(Job)
+job_nodes = _table(JobNode)
+status_changes = _table(StatusChange)
+cancel_orders = _table(CancelOrder)
+cancel_targets = _table(CancelTarget)

@@ -62,6 +62,7 @@ class JobRun:
     Args:
         payload: The output of the step pickle, where a dispatcher before this one has stored it.
         resumed: Whether a dispatcher before this one has stored the job.
+        ended: Whether it has also stored the ends of all its nodes: then only the release is left to do.
         cancel_since: When the first attempt to end it was made, if one was; `cancel_attempts` is how many.
     """
 
@@ -73,6 +74,7 @@ class JobRun:
         executor: ExecutorSource,
         journal: Journal,
         resumed: bool = False,
+        ended: bool = False,
         payload: bytes | memoryview | None = None,
         cancel_since: float | None = None,
         cancel_attempts: int = 0,
@@ -83,6 +85,7 @@ class JobRun:
         self._executor = executor
         self._journal = journal
         self._resumed = resumed
+        self._ended = ended
         self._payload = payload
         self._cancel_since, self._cancel_attempts = cancel_since, cancel_attempts
         # A job taken up with a location but no handle may have been accepted by its backend.
@@ -102,6 +105,14 @@ class JobRun:
 
     async def carry_out(self) -> None:
         """Take the job from its ticket to its release. Nothing but the end of the dispatcher is raised."""
+        if not self._ended:
+            await self._carry_to_end()
+
+        await self._release()
+        await self._owner.job_released(self)
+
+    async def _carry_to_end(self) -> None:
+        """Return when the ends of the nodes are on disk and nothing of the job is alive."""
         dispatch_id = self.job.dispatch_id
 
         try:
@@ -116,7 +127,10 @@ class JobRun:
 
         if not self.job.cancel_requested:
             ends += self._owner.consequences(ends)
+            await stop("before-end")
             await self._journal.end_nodes(dispatch_id, ends)
+
+        await stop("after-end")
 
         # The first commit wins: our end, or a cancel that the commit has told us of.
         if self.job.cancel_requested:
@@ -125,8 +139,6 @@ class JobRun:
             await self._journal.end_cancelled_nodes(dispatch_id, self.job.node_ids)
 
         self._owner.job_ended(self, ends)
-        await self._release()
-        await self._owner.job_released(self)
 
     # --- the steps -----------------------------------------------------------------------------------------------
 

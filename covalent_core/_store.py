@@ -21,26 +21,21 @@ from covalent_core._home import Home
 from covalent_core._job import Value
 from covalent_core._runner import INLINE_BYTES
 from covalent_core._schema import (
-    CancelOrder,
-    Dispatch,
-    Edge,
-    Executor,
-    Function,
-    Job,
-    JobNode,
-    StatusChange,
+    cancel_orders,
+    cancel_targets,
+    dispatches,
+    edges,
+    executors,
+    functions,
+    job_nodes,
+    jobs,
+    nodes,
+    status_changes,
 )
-from covalent_core._schema import CancelTarget as CancelTargetRow
-from covalent_core._schema import Node as NodeRow
 from covalent_core._status import TERMINAL, Status, final_status
 from covalent_core.errors import DispatchNotFoundError, NodeNotFoundError
 
 OPEN = [status.value for status in Status if status not in TERMINAL]
-
-dispatches, nodes, edges, jobs = (model.__table__ for model in (Dispatch, NodeRow, Edge, Job))  # type: ignore[attr-defined]
-functions, executors, job_nodes = (model.__table__ for model in (Function, Executor, JobNode))  # type: ignore[attr-defined]
-orders, targets = (model.__table__ for model in (CancelOrder, CancelTargetRow))  # type: ignore[attr-defined]
-changes = StatusChange.__table__  # type: ignore[attr-defined]
 
 
 def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
@@ -188,7 +183,7 @@ class Store:
     def get_status_changes(self, dispatch_id: str) -> list[Row[Any]]:
         """Return every status change of a dispatch and its nodes, in the order in which they happened."""
         with self.database.read() as connection:
-            return list(connection.execute(select(changes).where(changes.c.dispatch_id == dispatch_id)))
+            return list(connection.execute(select(status_changes).where(status_changes.c.dispatch_id == dispatch_id)))
 
     def _dispatch(self, connection: Connection, dispatch_id: str) -> Row[Any]:
         row = connection.execute(select(dispatches).where(dispatches.c.dispatch_id == dispatch_id)).one_or_none()
@@ -241,11 +236,11 @@ class Store:
             "client": client,
             "at": now(),
         }
-        order_id = connection.execute(insert(orders), order).inserted_primary_key[0]
+        order_id = connection.execute(insert(cancel_orders).returning(cancel_orders.c.id), order).scalar_one()
         rows = [{"order_id": order_id, "node_id": t.node_id, "outcome": t.outcome} for t in outcome.targets]
 
         if rows:
-            connection.execute(insert(targets), rows)
+            connection.execute(insert(cancel_targets), rows)
 
     def _stop_nodes(self, connection: Connection, outcome: CancelOutcome, found: dict[int, Row[Any]]) -> None:
         dispatch_id, reason = outcome.dispatch_id, outcome.reason

@@ -111,7 +111,8 @@ class Walk:
         job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)))
         job.location, job.job_handle = row.location, row.handle
         payload = None if row.payload is None else self._open(row.payload)
-        known = {"cancel_since": row.cancel_since, "cancel_attempts": row.cancel_attempts}
+        ended = all(node.status.terminal for node in nodes)
+        known = {"ended": ended, "cancel_since": row.cancel_since, "cancel_attempts": row.cancel_attempts}
         self._submit(nodes[0], job, resumed=True, payload=payload, **known)
 
     def _submit(self, node: WalkNode, job: Job, **known: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from covalent_core._executors import installed, load_class
 from covalent_core.errors import ExecutorNotFoundError
 
@@ -17,7 +15,7 @@ _DISTRIBUTIONS = {
 }
 
 
-def __getattr__(name: str) -> type[Any]:
+def __getattr__(name: str) -> type:
     if name.startswith("_"):
         raise AttributeError(name)
 

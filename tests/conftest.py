@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from probes import Stops, processes_of, wait_until
 
 from covalent_core import _spawn
 
@@ -22,39 +23,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
 
     for pid in processes_of(folder):
-        with_suppressed_kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     wait_until(lambda: not processes_of(folder))
+
+    for process in _spawn._started:
+        process.wait()
+
     _spawn._started.clear()
 
 
-def processes_of(home: Path) -> list[int]:
-    """Return the live processes whose environment names `home`: an independent look at /proc."""
-    wanted = f"COVALENT_CORE_HOME={home}".encode()
-    found = []
-
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal() and int(folder.name) != os.getpid():
-            try:
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-
+@pytest.fixture
+def stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stops:
+    """Give a test the named stops of the dispatchers that it will start."""
+    found = Stops(tmp_path / "stops")
+    monkeypatch.setenv("COVALENT_CORE_STOPS", str(found.folder))
     return found
-
-
-def with_suppressed_kill(pid: int, signum: int) -> None:
-    try:
-        os.kill(pid, signum)
-    except ProcessLookupError:
-        pass
-
-
-def wait_until(condition, seconds: float = 20.0) -> None:  # type: ignore[no-untyped-def]
-    """Wait until `condition` holds; fail if it does not in time."""
-    deadline = time.monotonic() + seconds
-
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.005)
