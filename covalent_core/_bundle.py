@@ -48,21 +48,26 @@ def runner_zip() -> bytes:
 
 def pack(job: Job) -> bytes | memoryview:
     """Return the bundle of `job`, a memory-mapped view where it is large."""
-    values = job.spec["values"]
-    large = sum(size_of(*value) for value in values.values()) > IN_MEMORY_BYTES
-    buffer: IO[bytes] = tempfile.TemporaryFile() if large else io.BytesIO()
+    large = sum(size_of(*value) for value in job.spec["values"].values()) > IN_MEMORY_BYTES
+
+    if not large:
+        buffer = io.BytesIO()
+        _write_bundle(buffer, job)
+        return buffer.getvalue()
+
+    with tempfile.TemporaryFile() as file:
+        _write_bundle(file, job)
+        file.flush()
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _write_bundle(buffer: IO[bytes], job: Job) -> None:
     buffer.write(runner_zip())
 
     with zipfile.ZipFile(buffer, "a") as bundle:
-        packed = {key: _add_value(bundle, f"values/{key}", *value) for key, value in values.items()}
+        packed = {key: _add_value(bundle, f"values/{key}", *value) for key, value in job.spec["values"].items()}
         bundle.writestr("call", pickle.dumps({**job.spec, "values": packed}))
-        bundle.writestr("job.json", json.dumps({"ticket": job.ticket, "node_ids": job.node_ids, "grace": job.grace}))
-
-    if isinstance(buffer, io.BytesIO):
-        return buffer.getvalue()
-
-    buffer.flush()
-    return memoryview(mmap.mmap(buffer.fileno(), 0, access=mmap.ACCESS_READ))
+        bundle.writestr("job.json", json.dumps({**job.order, "grace": job.grace}))
 
 
 def size_of(kind: str, content: Any) -> int:

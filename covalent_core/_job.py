@@ -90,6 +90,11 @@ class Job:
         """Say how far the step in flight is; cheap enough to be called for every chunk."""
         self._report(done, total, unit)
 
+    @property
+    def order(self) -> dict[str, Any]:
+        """What the supervisor of the runner has to know, without opening the job."""
+        return {"ticket": self.ticket, "node_ids": self.node_ids, "python": self.spec["python"]}
+
     @cached_property
     def spec(self) -> dict[str, Any]:
         """The job in plain built-in types, as the runner reads it. Values above a size are paths of files."""

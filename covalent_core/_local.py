@@ -148,7 +148,7 @@ class LocalExecutor:
         while True:
             fresh = not self._idle
             worker = Worker(self.python) if fresh else self._idle.pop()
-            worker.send(ticket=job.ticket, node_ids=job.node_ids, grace=self.grace, prefix=location)
+            worker.send(**job.order, grace=self.grace, prefix=location)
 
             try:
                 return worker, await worker.receive()

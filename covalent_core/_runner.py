@@ -14,7 +14,8 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
     .<node>.outcome       how a node ended: a line of JSON, then its pickled value or exception
     .<node>.value         a value that is too large for that
     .ended                as .process: every node has its outcome and nothing is alive
-    .stdout, .stderr      what the node that is running has written so far (of a warm worker: <tag>.stdout)
+    .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
+                          <tag>.stdout)
 """
 
 from __future__ import annotations
@@ -129,6 +130,14 @@ class Inputs(pickle.Unpickler):
     def persistent_load(self, node_id: Any) -> Any:
         with open_value(self._spec["values"][node_id]) as file:
             return pickle.load(file)
+
+
+def version_note(pickled_by: str) -> str:
+    """Return what to know of a failure where the function came from another Python: its bytecode may not even run."""
+    here = "%d.%d" % sys.version_info[:2]
+    return (
+        "" if here == pickled_by else f"\n(the function was pickled by Python {pickled_by} and this is Python {here})"
+    )
 
 
 @contextlib.contextmanager
@@ -246,11 +255,7 @@ def describe(error: BaseException, spec: Dict[str, Any]) -> Outcome:
         frames = frames.tb_next
 
     text = "".join(traceback.format_exception(type(error), error, frames))
-    here = "%d.%d" % sys.version_info[:2]
-
-    if here != spec["python"]:
-        text += f"(the function was pickled by Python {spec['python']} and this is Python {here})\n"
-
+    text += version_note(spec["python"])
     return ("CANCELLED", str(error)) if isinstance(error, TaskCancelledError) else ("FAILED", text)
 
 
@@ -530,6 +535,9 @@ class Supervisor:
         status, error = self._stopping or ("FAILED", "the worker left the task without an outcome")
         self._stopping = None
 
+        if status == "FAILED":
+            error += version_note(job["python"])
+
         for node_id in job["node_ids"]:
             if not os.path.exists(f"{job['prefix']}.{node_id}.outcome"):
                 write_outcome(f"{job['prefix']}.{node_id}", (status, error), None, Spool(""))
@@ -597,7 +605,7 @@ def main(arguments: List[str]) -> None:
 
     os.makedirs("results", exist_ok=True)
     prefix = os.path.abspath(os.path.join("results", job["ticket"]))
-    supervisor = Supervisor(None, prefix)
+    supervisor = Supervisor(None, f"{prefix}.{os.getpid()}")
     supervisor.run({**job, "prefix": prefix})
     supervisor.serve()
 
