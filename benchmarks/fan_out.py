@@ -1,4 +1,4 @@
-"""How much a node costs: 1,000 no-op electrons, every transition durable, beside a bare process pool and SQLite loop."""
+"""What a node costs: 1,000 no-op electrons, every transition durable, beside a process pool and a SQLite loop."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from covalent_core.errors import CovalentError
@@ -96,10 +97,8 @@ def _show(options: argparse.Namespace) -> None:
     if options.wait and not result.status.terminal:
         with Live(_nodes_table(result), auto_refresh=False) as live:
             while not result.status.terminal:
-                try:
+                with suppress(ResultTimeoutError):
                     get_result(options.dispatch_id, wait=True, timeout=0.5)
-                except ResultTimeoutError:
-                    pass
 
                 result = get_result(options.dispatch_id)
                 live.update(_nodes_table(result), refresh=True)

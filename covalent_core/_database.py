@@ -62,8 +62,9 @@ class Database:
                 self._create_tables()
             elif found != _schema.SCHEMA_VERSION:
                 raise StoreError(
-                    f"the store {self.home.database} has version {found}, and this covalent-core uses version "
-                    f"{_schema.SCHEMA_VERSION}; use the covalent-core that wrote it, or set COVALENT_CORE_HOME to a new folder"
+                    f"the store {self.home.database} has version {found}, this covalent-core uses version "
+                    f"{_schema.SCHEMA_VERSION}; use the covalent-core that wrote it, "
+                    f"or set COVALENT_CORE_HOME to a new folder"
                 )
 
     def _create_tables(self) -> None:

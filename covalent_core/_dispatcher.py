@@ -12,7 +12,6 @@ from typing import IO
 
 import anyio
 from anyio import create_task_group, move_on_after, open_signal_receiver, wait_readable
-from anyio.abc import TaskGroup
 
 from covalent_core._database import now
 from covalent_core._graph import ExecutorSpec

@@ -45,7 +45,7 @@ class Electron(Generic[P, R]):
             return self.function(*args, **kwargs)
 
         check_call(self.function, f"electron {self.name}", args, kwargs)
-        # Whoever composes a lattice sees the type of the value, as the seed's examples do; the stand-in behaves like it.
+        # Whoever composes a lattice sees the type of the value; the stand-in behaves like one.
         return graph.add_call(self.name, self.function, args, kwargs, self._spec)  # type: ignore[return-value]
 
     @property
@@ -58,7 +58,7 @@ class Electron(Generic[P, R]):
         return None if self.executor is None else describe(self.executor)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Inside a task an electron is its function; built-ins alone bring it back, so the far side needs nothing of ours.
+        # Inside a task an electron is its function; built-ins bring it back, so the far side needs nothing of ours.
         return operator.itemgetter(0), ((self.function,),)
 
 

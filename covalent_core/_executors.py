@@ -67,8 +67,8 @@ def _name_of(cls: type) -> str:
             return name
 
     raise ExecutorNotFoundError(
-        f"{cls.__module__}.{cls.__qualname__} is not an installed executor; installed: {', '.join(installed())}; add to "
-        f'the pyproject.toml of its package [project.entry-points."{GROUP}"] with a line such as '
+        f"{cls.__module__}.{cls.__qualname__} is not an installed executor; installed: {', '.join(installed())}; add "
+        f'to the pyproject.toml of its package [project.entry-points."{GROUP}"] with a line such as '
         f'{cls.__name__.removesuffix("Executor").lower()} = "{cls.__module__}:{cls.__qualname__}", and install it'
     )
 
@@ -144,8 +144,8 @@ def _dump(executor_name: str, executor: Any) -> dict[str, Any]:
         if _is_secret(annotation):
             if value is not None and value != _default(cls, name):
                 raise ExecutorOptionError(
-                    f"option {name!r} of {cls.__name__} is a secret, which is never stored; leave it out here and put it "
-                    f"under [executors.{executor_name}] in the configuration, or in the environment variable "
+                    f"option {name!r} of {cls.__name__} is a secret, which is never stored; leave it out here and put "
+                    f"it under [executors.{executor_name}] in the configuration, or in the environment variable "
                     f"{_secret_variable(executor_name, name)} of the dispatcher"
                 )
 
@@ -181,13 +181,13 @@ def _validate(cls: type, name: str, annotation: Any, text: str) -> Any:
 @cache
 def _options(cls: type) -> dict[str, Any]:
     """Return the options of an executor's class and their types."""
-    hints = get_type_hints(cls.__init__)
+    hints = get_type_hints(vars(cls).get("__init__", object.__init__))
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(cls).parameters.values()
     return {item.name: hints.get(item.name, Any) for item in parameters if item.kind in kinds}
 
 
-def _default(cls: type, name: str) -> Any:
+def _default(cls: type[Any], name: str) -> Any:
     return inspect.signature(cls).parameters[name].default
 
 
@@ -252,8 +252,6 @@ class BoundExecutor:
         check_hooks(executor)
         self.executor = executor
         self.name = type(executor).__name__
-        self.max_workers: int | None = getattr(executor, "max_workers", None)
-        self.grace: float | None = getattr(executor, "grace", None)
         self._hooks = PluginManager(hookspecs.PROJECT)
         self._hooks.add_hookspecs(hookspecs)
         self._hooks.register(executor)

@@ -103,7 +103,7 @@ def refuse_network_file_system(folder: Path, mountinfo: str) -> None:
     kind = file_system_of(folder.resolve(), mountinfo)
 
     if kind in NETWORK_FILE_SYSTEMS:
-        local = f"/var/tmp/covalent-core-{os.getuid()}"
+        local = f"/var/tmp/covalent-core-{os.getuid()}"  # noqa: S108  (one folder a user, made with mode 0700)
         raise StoreError(
             f"the store cannot be in {folder}: that is a network file system ({kind}), where several hosts would "
             f"corrupt it; put it on a disk of this host with: export COVALENT_CORE_HOME={local}"

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 from covalent_core.errors import TaskCancelledError
 
 #: Pickled bytes, in memory or, where they are many, in a file.
-Value = Union[bytes, Path]
+Value: TypeAlias = bytes | Path
 
 #: Seconds between SIGTERM and SIGKILL where neither the electron nor the executor says otherwise.
 DEFAULT_GRACE = 5.0

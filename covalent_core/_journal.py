@@ -1,21 +1,21 @@
 """The dispatcher's side of the store: what it resumes from, and its transitions, committed together.
 
-All transitions that come up while a transaction is being written are committed with the next one: durability costs one
-commit per turn, not one per task. Each transaction also reads which cancel orders came before it, so a transition that a
-cancel has overtaken is never taken for the winner.
+All transitions that come up while a transaction is being written are committed with the next one: durability costs
+one commit per turn, not one per task. Each transaction also reads which cancel orders came before it, so a transition
+that a cancel has overtaken is never taken for the winner.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from anyio import CancelScope, Event, move_on_after, sleep, sleep_forever, to_thread
-from sqlalchemy import Connection, Insert, Row, Update, bindparam, insert, literal_column, or_, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Row, select
 
+from covalent_core import _transitions as transitions
 from covalent_core._database import is_transient, now
 from covalent_core._graph import ExecutorSpec
 from covalent_core._job import Value
@@ -32,6 +32,7 @@ from covalent_core._schema import (
 )
 from covalent_core._status import Status
 from covalent_core._store import OPEN, Store
+from covalent_core._transitions import NodeEnd, Prepared, Write, node_key
 
 log = logging.getLogger(__name__)
 
@@ -40,89 +41,8 @@ log = logging.getLogger(__name__)
 COMPANY_SECONDS = 0.002
 
 
-class Prepared:
-    """A statement in the words of the driver. To let SQLAlchemy say it anew each time would cost more than the commit."""
-
-    def __init__(self, statement: Insert | Update) -> None:
-        compiled = statement.compile(dialect=sqlite.dialect())
-        self._text = str(compiled)
-        self._names = compiled.positiontup or []
-
-    def execute(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
-        """Write many rows at once."""
-        connection.exec_driver_sql(self._text, [tuple(row[name] for name in self._names) for row in rows])
-
-
-#: A statement and the values of one row for it.
-Write = tuple[Prepared, dict[str, Any]]
-
-_here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))
-_ticket = jobs.c.ticket == bindparam("b_ticket")
-
-
-def _node_update(statuses: list[Status], *columns: str) -> Prepared:
-    # The statuses are part of the text: a prepared statement has places for the values of a row only.
-    values = {column: bindparam(f"b_{column}") for column in columns}
-    here = or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
-    return Prepared(update(nodes).where(*_here, here).values(values))
-
-
-def _job_update(*columns: str) -> Prepared:
-    return Prepared(update(jobs).where(_ticket).values({column: bindparam(f"b_{column}") for column in columns}))
-
-
-_ADD_JOB = Prepared(
-    insert(jobs).values({name: bindparam(name) for name in ("ticket", "dispatch_id", "attempt", "cancel_attempts")})
-)
-_ADD_JOB_NODE = Prepared(insert(job_nodes).values({name: bindparam(name) for name in ("ticket", "place", "node_id")}))
-_START_NODE = _node_update([Status.NEW_OBJECT], "status", "started")
-_RUN_NODE = _node_update([Status.DISPATCHING], "status")
-_END_NODE = _node_update(
-    [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
-    *("status", "started", "ended", "error", "step", "stdout", "stderr", "output", "exception"),
-)
-_END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended")
-_SET_PAYLOAD = _job_update("payload")
-_SET_LOCATION = _job_update("location")
-_SET_HANDLE = _job_update("handle")
-_SET_PROGRESS = _job_update("progress")
-_SET_CANCEL = _job_update("cancel_since", "cancel_attempts", "cancel_error", "cancel_next")
-_CLOSE_JOB = _job_update("released", "error", "payload")
-_START_DISPATCH = Prepared(
-    update(dispatches)
-    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.status == literal_column("'NEW_OBJECT'"))
-    .values(status=bindparam("b_status"), started=bindparam("b_started"))
-)
-_END_DISPATCH = Prepared(
-    update(dispatches)
-    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.ended.is_(None))
-    .values(status=bindparam("b_status"), ended=bindparam("b_ended"))
-)
-
 #: Asked before every step of every job.
 LAST_ORDER = "SELECT max(id) FROM cancel_orders"
-
-
-@dataclass
-class NodeEnd:
-    """How a node ended."""
-
-    node_id: int
-    status: Status
-    error: str | None = None
-    step: str | None = None
-    started: float | None = None
-    ended: float = field(default_factory=now)
-    output: Value | None = None
-    exception: Value | None = None
-    stdout: str = ""
-    stderr: str = ""
-
-    def as_row(self, dispatch_id: str) -> dict[str, Any]:
-        columns = ("started", "ended", "error", "step", "stdout", "stderr", "output", "exception")
-        values: dict[str, Any] = {f"b_{column}": getattr(self, column) for column in columns}
-        values |= {f"b_{column}": encode(getattr(self, column)) for column in ("output", "exception")}
-        return {**_node(dispatch_id, self.node_id), "b_status": self.status.value, **values}
 
 
 @dataclass
@@ -218,7 +138,8 @@ class Journal:
     def last_order(self) -> int:
         """Return the id of the newest cancel order, 0 if there is none. Costs a few microseconds."""
         self._cursor.execute(LAST_ORDER)
-        return self._cursor.fetchone()[0] or 0
+        (last,) = self._cursor.fetchone() or (0,)
+        return last or 0
 
     def look_for_orders(self) -> None:
         """Call `on_order` if there is a cancel order that was not there before."""
@@ -234,70 +155,86 @@ class Journal:
     async def start_dispatch(self, dispatch_id: str) -> None:
         """A dispatcher has taken up a dispatch."""
         await self._write(
-            (_START_DISPATCH, {"b_dispatch": dispatch_id, "b_started": now(), "b_status": Status.RUNNING.value})
+            (
+                transitions.START_DISPATCH,
+                {"b_dispatch": dispatch_id, "b_started": now(), "b_status": Status.RUNNING.value},
+            )
         )
 
     async def end_dispatch(self, dispatch_id: str, status: Status) -> None:
         """All nodes of a dispatch have ended and all its jobs are released."""
         await self._write(
-            (_END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()}), urgent=True
+            (transitions.END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()}),
+            urgent=True,
         )
 
     async def add_job(self, dispatch_id: str, ticket: str, attempt: int, node_ids: list[int]) -> None:
         """A job exists under its ticket; its nodes that are not cancelled are DISPATCHING."""
         await self._write(
-            (_ADD_JOB, {"ticket": ticket, "dispatch_id": dispatch_id, "attempt": attempt, "cancel_attempts": 0}),
-            *((_ADD_JOB_NODE, {"ticket": ticket, "place": p, "node_id": n}) for p, n in enumerate(node_ids)),
+            (
+                transitions.ADD_JOB,
+                {"ticket": ticket, "dispatch_id": dispatch_id, "attempt": attempt, "cancel_attempts": 0},
+            ),
+            *((transitions.ADD_JOB_NODE, {"ticket": ticket, "place": p, "node_id": n}) for p, n in enumerate(node_ids)),
             *(
-                (_START_NODE, {**_node(dispatch_id, n), "b_status": Status.DISPATCHING.value, "b_started": now()})
+                (
+                    transitions.START_NODE,
+                    {**node_key(dispatch_id, n), "b_status": Status.DISPATCHING.value, "b_started": now()},
+                )
                 for n in node_ids
             ),
         )
 
     async def set_payload(self, dispatch_id: str, ticket: str, payload: bytes | memoryview) -> None:
         """The step pickle has its output."""
-        value = self.store.keep(dispatch_id, f"payload-{ticket}", payload)
-        await self._write((_SET_PAYLOAD, {"b_ticket": ticket, "b_payload": encode(value)}))
+        value = self.store.values.keep(dispatch_id, f"payload-{ticket}", payload)
+        await self._write((transitions.SET_PAYLOAD, {"b_ticket": ticket, "b_payload": encode(value)}))
 
     async def set_location(self, ticket: str, location: str) -> None:
         """The step upload has its output."""
-        await self._write((_SET_LOCATION, {"b_ticket": ticket, "b_location": location}))
+        await self._write((transitions.SET_LOCATION, {"b_ticket": ticket, "b_location": location}))
 
     async def set_job_handle(self, dispatch_id: str, ticket: str, handle: str, node_ids: list[int]) -> None:
         """The step provision has its output; the nodes are RUNNING unless a cancel came before."""
         await self._write(
-            (_SET_HANDLE, {"b_ticket": ticket, "b_handle": handle}),
-            *((_RUN_NODE, {**_node(dispatch_id, n), "b_status": Status.RUNNING.value}) for n in node_ids),
+            (transitions.SET_HANDLE, {"b_ticket": ticket, "b_handle": handle}),
+            *((transitions.RUN_NODE, {**node_key(dispatch_id, n), "b_status": Status.RUNNING.value}) for n in node_ids),
             urgent=True,
         )
 
     async def end_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
         """Nodes have ended, each unless a cancel came before; the caller sees that by the order it was told of."""
-        await self._write(*((_END_NODE, end.as_row(dispatch_id)) for end in ends))
+        await self._write(*((transitions.END_NODE, end.as_row(dispatch_id)) for end in ends))
 
     async def end_cancelled_nodes(self, dispatch_id: str, node_ids: list[int]) -> None:
         """Nothing of these nodes is alive any more; those that were CANCELLING are CANCELLED."""
         end = {"b_status": Status.CANCELLED.value, "b_ended": now()}
-        await self._write(*((_END_CANCELLED_NODE, {**_node(dispatch_id, n), **end}) for n in node_ids), urgent=True)
+        await self._write(
+            *((transitions.END_CANCELLED_NODE, {**node_key(dispatch_id, n), **end}) for n in node_ids), urgent=True
+        )
 
     async def set_cancel_attempt(
         self, ticket: str, since: float, attempts: int, error: str | None, next_at: float | None
     ) -> None:
         """An attempt to end a job has been made; `error` and `next_at` say that it must be made again, and when."""
         values = {"b_cancel_since": since, "b_cancel_attempts": attempts, "b_cancel_error": error}
-        await self._write((_SET_CANCEL, {"b_ticket": ticket, **values, "b_cancel_next": next_at}))
+        await self._write((transitions.SET_CANCEL, {"b_ticket": ticket, **values, "b_cancel_next": next_at}))
 
     async def set_progress(self, ticket: str, progress: str) -> None:
         """The step in flight has come this far."""
-        await self._write((_SET_PROGRESS, {"b_ticket": ticket, "b_progress": progress}))
+        await self._write((transitions.SET_PROGRESS, {"b_ticket": ticket, "b_progress": progress}))
 
     async def close_job(self, dispatch_id: str, ticket: str, error: str | None) -> None:
         """`release` has been called for a job; `error` is what it raised."""
-        await self._write((_CLOSE_JOB, {"b_ticket": ticket, "b_released": now(), "b_error": error, "b_payload": None}))
-        self.store.discard(dispatch_id, f"payload-{ticket}")
+        await self._write(
+            (transitions.CLOSE_JOB, {"b_ticket": ticket, "b_released": now(), "b_error": error, "b_payload": None})
+        )
+        self.store.values.discard(dispatch_id, f"payload-{ticket}")
 
     async def _write(self, *writes: Write, urgent: bool = False) -> None:
-        """Queue writes for the next transaction and wait until it is on disk. Whoever is cancelled meanwhile has written too.
+        """Queue writes for the next transaction and wait until it is on disk.
+
+        Whoever is cancelled while waiting has written all the same.
 
         Args:
             urgent: Somebody waits for just this: a worker without work, or a user who has cancelled.
@@ -365,7 +302,3 @@ class Journal:
                 statement.execute(self._connection, values)
 
             return self._connection.exec_driver_sql(LAST_ORDER).scalar_one() or 0
-
-
-def _node(dispatch_id: str, node_id: int) -> dict[str, Any]:
-    return {"b_dispatch": dispatch_id, "b_node": node_id}

@@ -62,7 +62,7 @@ class LocalExecutor:
 
     @hookimpl
     async def upload(self, job: Job, payload: bytes) -> str:
-        # Files with a common prefix rather than a folder: with a durable store beside it, a folder costs more than a job.
+        # Files with a common prefix, not a folder: beside a store that is flushed often a folder is slow to make.
         location = f"{self._jobs}/{job.ticket}"
 
         with open(f"{location}.call", "wb") as file:

@@ -90,7 +90,7 @@ def _installation_folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     folders = [paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
     folders += [*site.getsitepackages(), site.getusersitepackages(), os.path.dirname(os.__file__)]
-    return tuple(os.path.realpath(folder) + os.sep for folder in folders) + ("<frozen",)
+    return ("<frozen", *(os.path.realpath(folder) + os.sep for folder in folders))
 
 
 @cache

@@ -60,7 +60,7 @@ class Result:
         if self.status != Status.COMPLETED:
             return None
 
-        return loads(self._store.read(self._row.result), lambda node_id: self._output(self._nodes[node_id]))
+        return loads(self._store.values.read(self._row.result), lambda node_id: self._output(self._nodes[node_id]))
 
     @property
     def error(self) -> str | None:

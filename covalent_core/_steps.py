@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from pathlib import Path
 from typing import Any, Protocol
 
-from anyio import CancelScope, CapacityLimiter, Event, fail_after, move_on_after, to_thread
+from anyio import CancelScope, CapacityLimiter, Event, fail_after, move_on_after
 
 from covalent_core._database import now
 from covalent_core._executors import BoundExecutor
-from covalent_core._job import Job, TaskCall, Value
-from covalent_core._journal import Journal, NodeEnd
+from covalent_core._job import Job
+from covalent_core._journal import Journal
+from covalent_core._outcomes import take_over
 from covalent_core._status import Status
 from covalent_core._stops import stop
+from covalent_core._transitions import NodeEnd
 from covalent_core.errors import ExecutorPluginError, TaskCancelledError, TaskRuntimeError
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class JobRun:
         await self._step("run", location=job.location, job_handle=job.job_handle)
         self._give_slot_back()
         folder = await self._step("fetch", _PATH, location=job.location, job_handle=job.job_handle)
-        return await self._read_results(folder)
+        return await take_over(job, os.fspath(folder), journal.store.values)
 
     async def _pickle(self) -> bytes | memoryview:
         payload: bytes | memoryview = await self._step("pickle", _BYTES)
@@ -357,49 +357,6 @@ class JobRun:
 
     def _all(self, status: Status, error: str | None, step: str | None = None) -> list[NodeEnd]:
         return [NodeEnd(node_id, status, error, step) for node_id in self.job.node_ids]
-
-    # --- the results ---------------------------------------------------------------------------------------------
-
-    async def _read_results(self, folder: str | os.PathLike[str]) -> list[NodeEnd]:
-        prefixes = [f"{os.fspath(folder)}/{self.job.ticket}.{node_id}" for node_id in self.job.node_ids]
-
-        # Large values are flushed to disk, which takes long enough to be worth a thread.
-        if any(os.path.exists(f"{prefix}.value") for prefix in prefixes):
-            return await to_thread.run_sync(self._read_results_now, prefixes)
-
-        return self._read_results_now(prefixes)
-
-    def _read_results_now(self, prefixes: list[str]) -> list[NodeEnd]:
-        return [self._read_result(task, prefix) for task, prefix in zip(self.job.tasks, prefixes, strict=True)]
-
-    def _read_result(self, task: TaskCall, prefix: str) -> NodeEnd:
-        """Take over what the runner left of one node. Nothing of it is unpickled here."""
-        try:
-            with open(f"{prefix}.outcome", "rb") as file:
-                outcome, content = json.loads(file.readline()), file.read()
-        except FileNotFoundError:
-            return NodeEnd(task.node_id, Status.FAILED, "the job ended without an outcome for this node", "run")
-
-        value: Value | None = content or None
-
-        if outcome["file"]:
-            name = f"output-{task.node_id}-{self.job.attempt}"
-            value = self._journal.store.adopt(self.job.dispatch_id, name, Path(f"{prefix}.value"))
-
-        completed = outcome["status"] == Status.COMPLETED
-        return NodeEnd(
-            task.node_id,
-            # TERMINATED without a cancel of ours: somebody else ended the process.
-            Status(outcome["status"]) if outcome["status"] in tuple(Status) else Status.FAILED,
-            outcome["error"],
-            None if completed else "run",
-            outcome["started"],
-            outcome["ended"],
-            value if completed else None,
-            None if completed else value,
-            outcome["stdout"],
-            outcome["stderr"],
-        )
 
 
 _TEXT = (str,)

@@ -1,7 +1,7 @@
 """Named stops: places at which a test can hold the dispatcher, to kill it there or to let something else happen first.
 
-They cost a comparison unless ``COVALENT_CORE_STOPS`` names a folder. A stop whose name is a file in that folder is taken:
-the dispatcher says so with a file ``<name>.reached`` and waits until the first file is removed.
+They cost a comparison unless ``COVALENT_CORE_STOPS`` names a folder. A stop whose name is a file in that folder is
+taken: the dispatcher says so with a file ``<name>.reached`` and waits until the first file is removed.
 """
 
 from __future__ import annotations

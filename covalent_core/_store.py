@@ -1,14 +1,10 @@
-"""What survives: dispatches, nodes, jobs and cancel orders, and the verbs that clients and the dispatcher use on them."""
+"""What survives: dispatches, nodes, jobs and cancel orders, and the verbs that clients use on them."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
 import uuid
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
@@ -18,8 +14,6 @@ from covalent_core._cancellation import OUTCOMES, CancelOutcome, CancelTarget, d
 from covalent_core._database import Database, now
 from covalent_core._graph import ExecutorSpec, Node, TransportGraph
 from covalent_core._home import Home
-from covalent_core._job import Value
-from covalent_core._runner import INLINE_BYTES
 from covalent_core._schema import (
     cancel_orders,
     cancel_targets,
@@ -33,6 +27,7 @@ from covalent_core._schema import (
     status_changes,
 )
 from covalent_core._status import TERMINAL, Status, final_status
+from covalent_core._values import Values
 from covalent_core.errors import DispatchNotFoundError, NodeNotFoundError
 
 OPEN = [status.value for status in Status if status not in TERMINAL]
@@ -71,6 +66,7 @@ class Store:
         """
         self.home = home
         self.database = Database(home)
+        self.values = Values(home)
 
     # --- dispatches ----------------------------------------------------------------------------------------------
 
@@ -91,11 +87,11 @@ class Store:
                         "args": json.dumps(args),
                         "kwargs": json.dumps(kwargs),
                         "client": client,
-                        "result": self.keep(dispatch_id, "result", graph.result),
+                        "result": self.values.keep(dispatch_id, "result", graph.result),
                     },
                 )
         except BaseException:
-            shutil.rmtree(self.home.values / dispatch_id, ignore_errors=True)
+            self.values.discard_all(dispatch_id)
             raise
 
         return dispatch_id
@@ -108,7 +104,7 @@ class Store:
             {
                 "dispatch_id": dispatch_id,
                 "place": place,
-                "content": self.keep(dispatch_id, f"function-{place}", content),
+                "content": self.values.keep(dispatch_id, f"function-{place}", content),
             }
             for place, content in enumerate(graph.functions)
         ]
@@ -135,8 +131,8 @@ class Store:
             "executor_id": known[node.executor] if node.executor else None,
             "started": ready,
             "ended": ready,
-            "call": self.keep(dispatch_id, f"call-{node.node_id}", node.call),
-            "output": self.keep(dispatch_id, f"output-{node.node_id}", node.value),
+            "call": self.values.keep(dispatch_id, f"call-{node.node_id}", node.call),
+            "output": self.values.keep(dispatch_id, f"output-{node.node_id}", node.value),
         }
 
     def get_dispatch(self, dispatch_id: str) -> tuple[Row[Any], list[Row[Any]]]:
@@ -242,7 +238,7 @@ class Store:
         if rows:
             connection.execute(insert(cancel_targets), rows)
 
-    def _stop_nodes(self, connection: Connection, outcome: CancelOutcome, found: dict[int, Row[Any]]) -> None:
+    def _stop_nodes(self, connection: Connection, outcome: CancelOutcome, found: Mapping[int, Any]) -> None:
         dispatch_id, reason = outcome.dispatch_id, outcome.reason
         stopped = [target for target in outcome.targets if target.stopped]
         query = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == dispatch_id)
@@ -278,64 +274,18 @@ class Store:
         if values:
             connection.execute(update(dispatches).where(here).values(**values))
 
-    # --- values --------------------------------------------------------------------------------------------------
-
-    def keep(self, dispatch_id: str, name: str, content: bytes | memoryview | None) -> Value | None:
-        """Return `content` as the store holds it: itself if it is small, else the path of a file it is now in."""
-        if content is None or len(content) <= INLINE_BYTES:
-            return None if content is None else bytes(content)
-
-        target = self._value_file(dispatch_id, name)
-
-        with open(target, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-
-        return target.relative_to(self.home.folder)
-
-    def adopt(self, dispatch_id: str, name: str, file: Path) -> Value:
-        """Return the content of a file as the store holds it. A large file is moved, not read."""
-        if file.stat().st_size <= INLINE_BYTES:
-            return file.read_bytes()
-
-        target = self._value_file(dispatch_id, name)
-        shutil.move(file, target)
-
-        with open(target, "rb") as moved:
-            os.fsync(moved.fileno())
-
-        return target.relative_to(self.home.folder)
-
-    def discard(self, dispatch_id: str, name: str) -> None:
-        """Remove a value that is no longer needed, if it is a file."""
-        Path(self.home.values, dispatch_id, name).unlink(missing_ok=True)
-
-    def resolve(self, value: Value) -> Value:
-        """Return a value with its path absolute."""
-        return value if isinstance(value, bytes) else self.home.folder / value
-
-    def read(self, value: Value) -> bytes:
-        """Return the bytes of a value."""
-        return value if isinstance(value, bytes) else (self.home.folder / value).read_bytes()
-
-    def _value_file(self, dispatch_id: str, name: str) -> Path:
-        folder = self.home.values / dispatch_id
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder / name
-
 
 def upstream(node_id: int, name: str, what: str) -> str:
     """Say why a node that never started is cancelled."""
     return f"upstream node {node_id} ({name}) {what}"
 
 
-def _check_nodes(dispatch_id: str, task_ids: Sequence[int] | None, found: dict[int, Row[Any]]) -> None:
+def _check_nodes(dispatch_id: str, task_ids: Sequence[int] | None, found: Mapping[int, Any]) -> None:
     unknown = sorted(set(task_ids or ()) - set(found))
 
     if unknown:
         names = ", ".join(map(str, unknown))
         raise NodeNotFoundError(
-            f"dispatch {dispatch_id!r} has no node {names}; its nodes are 0 to {len(found) - 1}, as print(result) shows; "
-            f"nothing was cancelled"
+            f"dispatch {dispatch_id!r} has no node {names}; its nodes are 0 to {len(found) - 1}, "
+            f"as print(result) shows; nothing was cancelled"
         )

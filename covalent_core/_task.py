@@ -44,9 +44,10 @@ def current_task() -> Optional[Task]:
     A task that has asked once, from its main thread, is no longer ended by SIGTERM: it gets its grace period. A task
     that never asks, and has no SIGTERM handler of its own, ends at once when it is cancelled.
     """
-    if _current is not None and threading.current_thread() is threading.main_thread():
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _cancel_arrived)
+    asked = _current is not None and threading.current_thread() is threading.main_thread()
+
+    if asked and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _cancel_arrived)
 
     return _current
 

@@ -11,11 +11,12 @@ from typing import Any
 from covalent_core._cancellation import downstream
 from covalent_core._graph import ExecutorSpec
 from covalent_core._job import DEFAULT_GRACE, Job, TaskCall, Value
-from covalent_core._journal import Journal, NodeEnd, StoredDispatch
+from covalent_core._journal import Journal, StoredDispatch
 from covalent_core._shared import SharedExecutor
 from covalent_core._status import Status, final_status
 from covalent_core._steps import JobRun
 from covalent_core._store import upstream
+from covalent_core._transitions import NodeEnd
 
 
 @dataclass
@@ -134,7 +135,7 @@ class Walk:
 
     def _task_call(self, node: WalkNode) -> TaskCall:
         assert node.function is not None and node.call is not None
-        resolve = self._journal.store.resolve
+        resolve = self._journal.store.values.resolve
         inputs = {source: self._nodes[source].output for source in node.sources}
         return TaskCall(
             node.node_id,

@@ -1,20 +1,21 @@
 """The hooks of an executor.
 
-An executor is any object whose methods are marked with `hookimpl` and named like the functions below. A method takes the
-arguments it needs, in any order, under the names they have here; new arguments never break it. It is ``async def``, or a
-plain ``def`` that blocks, which the core then runs in a thread. Its class is registered as an entry point in the group
-``covalent_core.executors``.
+An executor is any object whose methods are marked with `hookimpl` and named like the functions below. A method takes
+the arguments it needs, in any order, under the names they have here; new arguments never break it. It is ``async
+def``, or a plain ``def`` that blocks, which the core then runs in a thread. Its class is registered as an entry point
+in the group ``covalent_core.executors``.
 
-The object is its own configuration: what its class takes as arguments it keeps as attributes of the same names, each of a
-type that JSON can carry (pydantic converts). An option annotated ``pydantic.SecretStr`` is never stored. If the object is
-an asynchronous context manager, the core enters it once and shares it between all jobs with equal settings.
+The object is its own configuration: what its class takes as arguments it keeps as attributes of the same names, each
+of a type that JSON can carry (pydantic converts). An option annotated ``pydantic.SecretStr`` is never stored. If the
+object is an asynchronous context manager, the core enters it once and shares it between all jobs with equal settings.
 
-Attributes that the core reads where an executor has them: ``max_workers``, how many of its jobs may be between `provision`
-and the end of `run` at once, and ``grace``, the seconds between SIGTERM and SIGKILL of a cancelled task.
+Attributes that the core reads where an executor has them: ``max_workers``, how many of its jobs may be between
+`provision` and the end of `run` at once, and ``grace``, the seconds between SIGTERM and SIGKILL of a cancelled task.
 
-The core calls the hooks in the order pickle, upload, provision, run, fetch, release. What a hook returns is on disk before
-the next one starts, and a dispatcher that comes after a crash goes on at the first that has no output. Before each one
-the core looks whether the job has been cancelled; once it has, only `cancel`, `find` and `release` are called.
+The core calls the hooks in the order pickle, upload, provision, run, fetch, release. What a hook returns is on disk
+before the next one starts, and a dispatcher that comes after a crash goes on at the first that has no output. Before
+each one the core looks whether the job has been cancelled; once it has, only `cancel`, `find` and `release` are
+called.
 """
 
 from __future__ import annotations

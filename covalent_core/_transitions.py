@@ -1,0 +1,104 @@
+"""The transitions of nodes and jobs, as statements for many rows at once.
+
+Each says in its condition from where it may start, so that the database itself keeps a terminal status, and a cancel
+that came first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Insert, Update, bindparam, insert, literal_column, or_, update
+from sqlalchemy.dialects import sqlite
+
+from covalent_core._database import now
+from covalent_core._job import Value
+from covalent_core._schema import dispatches, encode, job_nodes, jobs, nodes
+from covalent_core._status import Status
+
+#: A statement and the values of one row for it.
+Write: TypeAlias = "tuple[Prepared, dict[str, Any]]"
+
+
+class Prepared:
+    """A statement in the words of the driver; to let SQLAlchemy say it each time would cost more than the commit."""
+
+    def __init__(self, statement: Insert | Update) -> None:
+        compiled = statement.compile(dialect=sqlite.dialect())
+        self._text = str(compiled)
+        self._names = compiled.positiontup or []
+
+    def execute(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        """Write many rows at once."""
+        connection.exec_driver_sql(self._text, [tuple(row[name] for name in self._names) for row in rows])
+
+
+_here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))
+_ticket = jobs.c.ticket == bindparam("b_ticket")
+
+
+def _node_update(statuses: list[Status], *columns: str) -> Prepared:
+    # The statuses are part of the text: a prepared statement has places for the values of a row only.
+    values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in columns}
+    here = or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
+    return Prepared(update(nodes).where(*_here, here).values(values))
+
+
+def _job_update(*columns: str) -> Prepared:
+    return Prepared(update(jobs).where(_ticket).values({column: bindparam(f"b_{column}") for column in columns}))
+
+
+ADD_JOB = Prepared(
+    insert(jobs).values({name: bindparam(name) for name in ("ticket", "dispatch_id", "attempt", "cancel_attempts")})
+)
+ADD_JOB_NODE = Prepared(insert(job_nodes).values({name: bindparam(name) for name in ("ticket", "place", "node_id")}))
+START_NODE = _node_update([Status.NEW_OBJECT], "status", "started")
+RUN_NODE = _node_update([Status.DISPATCHING], "status")
+END_NODE = _node_update(
+    [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
+    *("status", "started", "ended", "error", "step", "stdout", "stderr", "output", "exception"),
+)
+END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended")
+SET_PAYLOAD = _job_update("payload")
+SET_LOCATION = _job_update("location")
+SET_HANDLE = _job_update("handle")
+SET_PROGRESS = _job_update("progress")
+SET_CANCEL = _job_update("cancel_since", "cancel_attempts", "cancel_error", "cancel_next")
+CLOSE_JOB = _job_update("released", "error", "payload")
+START_DISPATCH = Prepared(
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.status == literal_column("'NEW_OBJECT'"))
+    .values(status=bindparam("b_status"), started=bindparam("b_started"))
+)
+END_DISPATCH = Prepared(
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.ended.is_(None))
+    .values(status=bindparam("b_status"), ended=bindparam("b_ended"))
+)
+
+
+@dataclass
+class NodeEnd:
+    """How a node ended."""
+
+    node_id: int
+    status: Status
+    error: str | None = None
+    step: str | None = None
+    started: float | None = None
+    ended: float = field(default_factory=now)
+    output: Value | None = None
+    exception: Value | None = None
+    stdout: str = ""
+    stderr: str = ""
+
+    def as_row(self, dispatch_id: str) -> dict[str, Any]:
+        columns = ("started", "ended", "error", "step", "stdout", "stderr", "output", "exception")
+        values: dict[str, Any] = {f"b_{column}": getattr(self, column) for column in columns}
+        values |= {f"b_{column}": encode(getattr(self, column)) for column in ("output", "exception")}
+        return {**node_key(dispatch_id, self.node_id), "b_status": self.status.value, **values}
+
+
+def node_key(dispatch_id: str, node_id: int) -> dict[str, Any]:
+    return {"b_dispatch": dispatch_id, "b_node": node_id}

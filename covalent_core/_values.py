@@ -1,0 +1,66 @@
+"""Pickled values: small ones are in the row that has them, large ones are files beside the database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from covalent_core._home import Home
+from covalent_core._job import Value
+from covalent_core._runner import INLINE_BYTES
+
+
+class Values:
+    """The values of one home. The path of a value that is a file is relative to the home."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def keep(self, dispatch_id: str, name: str, content: bytes | memoryview | None) -> Value | None:
+        """Return `content` as the store holds it: itself if it is small, else the path of a file it is now in."""
+        if content is None or len(content) <= INLINE_BYTES:
+            return None if content is None else bytes(content)
+
+        target = self._value_file(dispatch_id, name)
+
+        with open(target, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+        return target.relative_to(self._home.folder)
+
+    def adopt(self, dispatch_id: str, name: str, file: Path) -> Value:
+        """Return the content of a file as the store holds it. A large file is moved, not read."""
+        if file.stat().st_size <= INLINE_BYTES:
+            return file.read_bytes()
+
+        target = self._value_file(dispatch_id, name)
+        shutil.move(file, target)
+
+        with open(target, "rb") as moved:
+            os.fsync(moved.fileno())
+
+        return target.relative_to(self._home.folder)
+
+    def discard(self, dispatch_id: str, name: str) -> None:
+        """Remove a value that is no longer needed, if it is a file."""
+        Path(self._home.values, dispatch_id, name).unlink(missing_ok=True)
+
+    def resolve(self, value: Value) -> Value:
+        """Return a value with its path absolute."""
+        return value if isinstance(value, bytes) else self._home.folder / value
+
+    def read(self, value: Value) -> bytes:
+        """Return the bytes of a value."""
+        return value if isinstance(value, bytes) else (self._home.folder / value).read_bytes()
+
+    def _value_file(self, dispatch_id: str, name: str) -> Path:
+        folder = self._home.values / dispatch_id
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / name
+
+    def discard_all(self, dispatch_id: str) -> None:
+        """Remove the files of a dispatch that has not come about."""
+        shutil.rmtree(self._home.values / dispatch_id, ignore_errors=True)
