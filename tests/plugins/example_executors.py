@@ -1,0 +1,146 @@
+"""Two executors as strangers would write them: a plain one on one page, and one that misbehaves as it is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyio import open_process, sleep
+
+from covalent_core import Job, TaskCancelledError, hookimpl
+
+
+@dataclass
+class FolderExecutor:
+    """Give each job a folder and a process of its own. Every hook blocks, as with an SDK that knows no async."""
+
+    workdir: str
+    python: str = sys.executable
+
+    @hookimpl
+    def upload(self, job: Job, payload: bytes) -> str:
+        folder = Path(self.workdir, job.ticket)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bundle.pyz").write_bytes(payload)
+        return str(folder)
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        process = subprocess.Popen([self.python, "bundle.pyz"], cwd=location, start_new_session=True)
+        return str(process.pid)
+
+    @hookimpl
+    def run(self, job_handle: str) -> None:
+        os.waitpid(int(job_handle), 0)
+
+    @hookimpl
+    def fetch(self, location: str) -> Path:
+        return Path(location, "results")
+
+    @hookimpl
+    def cancel(self, job_handle: str) -> None:
+        try:
+            os.kill(int(job_handle), signal.SIGTERM)
+            os.waitpid(int(job_handle), 0)
+        except (ProcessLookupError, ChildProcessError):
+            return
+
+    @hookimpl
+    def release(self, job: Job) -> None:
+        shutil.rmtree(Path(self.workdir, job.ticket))
+
+
+@dataclass
+class ScriptedExecutor:
+    """Run each job in a folder, write down every call, and fail where `faults` says so, as often as it says."""
+
+    workdir: str
+    faults: dict[str, int]
+    max_workers: int = 4
+
+    async def __aenter__(self) -> ScriptedExecutor:
+        self._note("enter")
+        self._fail("enter")
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._note("exit")
+
+    @hookimpl
+    async def upload(self, job: Job, payload: bytes) -> str | None:
+        self._note("upload")
+        self._fail("upload")
+
+        if self._takes("upload-cancels"):
+            raise TaskCancelledError("the quota is used up")
+
+        folder = Path(self.workdir, job.ticket)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bundle.pyz").write_bytes(payload)
+        return None if self._takes("upload-none") else str(folder)
+
+    @hookimpl
+    async def provision(self, job: Job, location: str) -> str:
+        self._note("provision")
+        process = await open_process([sys.executable, "bundle.pyz"], cwd=location, start_new_session=True, stderr=None)
+        Path(location, "pid").write_text(str(process.pid))
+        self._fail("provision-answer-lost")
+        return str(process.pid)
+
+    @hookimpl
+    async def run(self, job: Job, location: str) -> None:
+        self._note("run")
+        job.report_progress(1, 2)
+
+        while not list(Path(location, "results").glob("*.ended")):
+            await sleep(0.01)
+
+    @hookimpl
+    async def fetch(self, location: str) -> str:
+        self._note("fetch")
+        self._fail("fetch")
+        return f"{location}/results"
+
+    @hookimpl
+    async def cancel(self, task_metadata: dict[str, object], job_handle: str) -> None:
+        self._note(f"cancel {sorted(task_metadata)}")
+        self._fail("cancel")
+
+        try:
+            os.kill(int(job_handle), signal.SIGTERM)
+        except ProcessLookupError:
+            return
+
+        while Path(f"/proc/{job_handle}").exists():
+            await sleep(0.01)
+
+    @hookimpl
+    async def find(self, location: str) -> str | None:
+        self._note("find")
+        self._fail("find")
+        pid = Path(location, "pid")
+        return pid.read_text() if pid.exists() else None
+
+    @hookimpl
+    async def release(self, job: Job, location: str | None) -> None:
+        self._note(f"release {location is not None}")
+        self._fail("release")
+        shutil.rmtree(Path(self.workdir, job.ticket), ignore_errors=True)
+
+    def _note(self, call: str) -> None:
+        with open(Path(self.workdir, "calls"), "a") as file:
+            file.write(f"{call}\n")
+
+    def _fail(self, point: str) -> None:
+        if self._takes(point):
+            raise ConnectionError(f"the backend is unreachable ({point})")
+
+    def _takes(self, point: str) -> bool:
+        left = self.faults.get(point, 0)
+        self.faults[point] = left - 1
+        return left > 0
