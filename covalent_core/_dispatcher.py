@@ -88,6 +88,7 @@ class Dispatcher:
                     await self._take_up(dispatch_id)
 
             self._journal.look_for_orders()
+            await self._journal.store_progress()
 
             if self._walks:
                 busy_until = now()

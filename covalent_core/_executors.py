@@ -132,7 +132,7 @@ def _create(cls: type, options: dict[str, Any]) -> Any:
 def _dump(executor_name: str, executor: Any) -> dict[str, Any]:
     from pydantic import TypeAdapter
 
-    cls = type(executor)
+    cls: type = type(executor)
     dumped: dict[str, Any] = {}
 
     for name, annotation in _options(cls).items():
@@ -187,7 +187,7 @@ def _options(cls: type) -> dict[str, Any]:
     return {item.name: hints.get(item.name, Any) for item in parameters if item.kind in kinds}
 
 
-def _default(cls: type[Any], name: str) -> Any:
+def _default(cls: type, name: str) -> Any:
     return inspect.signature(cls).parameters[name].default
 
 

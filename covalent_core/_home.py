@@ -58,8 +58,11 @@ class Home:
         """Make the folder, readable by its user alone.
 
         Raises:
-            StoreError: The folder is on a network file system.
+            StoreError: The folder is on a network file system, or this is not Linux.
         """
+        if sys.platform != "linux":
+            raise StoreError(f"Covalent Core runs on Linux, and this is {sys.platform}")
+
         refuse_network_file_system(self.folder, Path("/proc/self/mountinfo").read_text())
 
         for folder in (self.folder, self.values, self.jobs):

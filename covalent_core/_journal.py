@@ -69,6 +69,7 @@ class Journal:
         self._queued = Event()
         self._urgent = Event()
         self._closed = False
+        self._progress: dict[str, str] = {}
         self._seen_order = -1
         # One connection for all transactions of the journal: to fetch one from the pool costs as much as a statement.
         self._connection = store.database.open_for_writing()
@@ -220,9 +221,18 @@ class Journal:
         values = {"b_cancel_since": since, "b_cancel_attempts": attempts, "b_cancel_error": error}
         await self._write((transitions.SET_CANCEL, {"b_ticket": ticket, **values, "b_cancel_next": next_at}))
 
-    async def set_progress(self, ticket: str, progress: str) -> None:
-        """The step in flight has come this far."""
-        await self._write((transitions.SET_PROGRESS, {"b_ticket": ticket, "b_progress": progress}))
+    def note_progress(self, ticket: str, progress: str) -> None:
+        """Keep how far a job's step in flight is for the next `store_progress`. May be called from any thread."""
+        self._progress[ticket] = progress
+
+    async def store_progress(self) -> None:
+        """Store the progress that has been noted; one transaction, however often it was noted."""
+        noted, self._progress = self._progress, {}
+
+        if noted:
+            await self._write(
+                *((transitions.SET_PROGRESS, {"b_ticket": t, "b_progress": text}) for t, text in noted.items())
+            )
 
     async def close_job(self, dispatch_id: str, ticket: str, error: str | None) -> None:
         """`release` has been called for a job; `error` is what it raised."""

@@ -110,6 +110,24 @@ class Result:
         """Return the output of every node by ``name(id)``; None where there is none."""
         return {_name(row): self._output(row) for row in self._nodes.values()}
 
+    def get_cancellations(self) -> list[dict[str, Any]]:
+        """Return every cancel of this dispatch, oldest first.
+
+        Returns:
+            client (who), time (when), reason (why), task_ids (None for the whole dispatch), and targets: by node id
+            what became of each, as in `CancelTarget.outcome`.
+        """
+        return [
+            {
+                "client": row.client,
+                "time": _time(row.at),
+                "reason": row.reason,
+                "task_ids": None if row.task_ids is None else json.loads(row.task_ids),
+                "targets": targets,
+            }
+            for row, targets in self._store.get_cancel_orders(self.dispatch_id)
+        ]
+
     def raise_for_error(self) -> None:
         """Raise what went wrong in the first node that failed, or the cancel, if the dispatch ended so.
 

@@ -80,6 +80,7 @@ class JobRun:
         cancel_attempts: int = 0,
     ) -> None:
         self.job = job
+        job._report = self._note_progress
         self.name = f"dispatch {job.dispatch_id[:8]} job {job.ticket}"
         self._owner = owner
         self._executor = executor
@@ -286,6 +287,10 @@ class JobRun:
         nodes = ", ".join(map(str, job.node_ids))
         message = f"task {nodes} of dispatch {job.dispatch_id} failed in {step!r}: {type(error).__name__}: {error}"
         return TaskRuntimeError(message, dispatch_id=job.dispatch_id, node_id=job.node_ids[0], step=step)
+
+    def _note_progress(self, done: float, total: float | None, unit: str) -> None:
+        of = "" if total is None else f" of {total:g}"
+        self._journal.note_progress(self.job.ticket, f"{done:g}{of} {unit}")
 
     # --- the ends ------------------------------------------------------------------------------------------------
 

@@ -181,6 +181,17 @@ class Store:
         with self.database.read() as connection:
             return list(connection.execute(select(status_changes).where(status_changes.c.dispatch_id == dispatch_id)))
 
+    def get_cancel_orders(self, dispatch_id: str) -> list[tuple[Row[Any], dict[int, str]]]:
+        """Return every cancel order for a dispatch, and what became of its targets when it was given."""
+        query = select(cancel_orders).where(cancel_orders.c.dispatch_id == dispatch_id).order_by(cancel_orders.c.id)
+
+        with self.database.read() as connection:
+            return [(row, self._targets(connection, row.id)) for row in list(connection.execute(query))]
+
+    def _targets(self, connection: Connection, order_id: int) -> dict[int, str]:
+        query = select(cancel_targets).where(cancel_targets.c.order_id == order_id)
+        return {row.node_id: row.outcome for row in connection.execute(query)}
+
     def _dispatch(self, connection: Connection, dispatch_id: str) -> Row[Any]:
         row = connection.execute(select(dispatches).where(dispatches.c.dispatch_id == dispatch_id)).one_or_none()
 

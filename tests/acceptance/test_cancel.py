@@ -80,6 +80,13 @@ def test_cancelling_a_task_stops_it_and_what_is_downstream_and_nothing_else(home
     assert not result.get_node_result(ids["join"])["cancel_requested"]
     assert "other" in result.get_all_node_outputs().values()
 
+    (cancellation,) = result.get_cancellations()
+    assert cancellation["reason"] == "Cancelled by user"
+    assert cancellation["client"].endswith(f"(process {os.getpid()})")
+    assert cancellation["task_ids"] == [0]
+    assert cancellation["targets"] == {0: "stopping"}
+    assert result.start_time < cancellation["time"] < result.end_time
+
 
 def test_a_cancel_that_comes_too_late_says_so(home: Path) -> None:
     @ct.lattice

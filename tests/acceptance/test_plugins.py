@@ -85,6 +85,12 @@ def test_the_steps_in_their_order_and_one_context_for_all_jobs(home: Path, tmp_p
     assert calls(workdir) == ["enter", *steps, *steps]
 
 
+def test_progress_that_a_hook_reports_is_shown(home: Path, tmp_path: Path, workdir: Path) -> None:
+    dispatch_id = ct.dispatch(workflow_on(scripted(workdir)))(tmp_path, 60)
+    wait_until(lambda: ct.get_result(dispatch_id).get_node_result(0)["progress"] == "1 of 2 bytes")
+    assert ct.cancel(dispatch_id)
+
+
 def test_a_lost_answer_of_provision_is_found_again(home: Path, tmp_path: Path, workdir: Path) -> None:
     result = ct.dispatch_sync(workflow_on(scripted(workdir, provision_answer_lost=1, find=1)))(tmp_path, 0)
 
