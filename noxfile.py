@@ -1,0 +1,98 @@
+"""What must pass. ``nox --list`` shows the sessions; ``nox`` runs all of them, ``nox -s tests -- -k cancel`` a part."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import nox
+
+# The interpreter that runs nox is the one that is tested; none is fetched from elsewhere.
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests", "docs", "package"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+CHECK_INSTALLED = """
+import pathlib, sys, covalent_core
+package = pathlib.Path(covalent_core.__file__).parent
+assert package.is_relative_to(sys.prefix), f"{package} is not the installed one"
+assert (package / "py.typed").is_file(), "py.typed is not in the wheel"
+"""
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Look for mistakes and for code that is not formatted."""
+    install_groups(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package."""
+    install_groups(session, "lint")
+    session.install("--editable", ".")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests of the code."""
+    install_groups(session, "test")
+    session.install("--editable", ".")
+    session.run("pytest", "--ignore=tests/test_docs.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run the code of the documentation and compare what it quotes with what is there."""
+    install_groups(session, "test")
+    session.install("--editable", ".")
+    session.run("pytest", "tests/test_docs.py", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel and the sdist, install the wheel in an empty environment and run a workflow with it."""
+    # Outside of the checkout, so that nothing of it can be imported by accident.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        build_and_try(session, Path(folder))
+
+
+def build_and_try(session: nox.Session, folder: Path) -> None:
+    """Build both distributions in `folder`, install the wheel there and use it from an empty home."""
+    fresh, home, dist = folder / "fresh", folder / "home", folder / "dist"
+    example = Path("examples", "two_tasks.py").absolute()
+
+    session.install("build[uv]")
+    session.run("python", "-m", "build", "--installer", "uv", "--outdir", str(dist))
+
+    (wheel,) = dist.glob("*.whl")
+    session.run("python", "-m", "venv", str(fresh))
+    session.run(str(fresh / "bin" / "pip"), "install", "--quiet", str(wheel), external=True)
+
+    home.mkdir()
+    nothing_set = {name: None for name in os.environ if name.startswith(("COVALENT_CORE_", "XDG_", "PYTHON"))}
+    environment = {**nothing_set, "HOME": str(home), "COVALENT_CORE_IDLE_SECONDS": "1"}
+
+    commands = (
+        [str(fresh / "bin" / "covalent-core"), "--version"],
+        [str(fresh / "bin" / "python"), "-c", CHECK_INSTALLED],
+        [str(fresh / "bin" / "python"), str(example)],
+        [str(fresh / "bin" / "covalent-core"), "list"],
+    )
+
+    with session.chdir(home):
+        for command in commands:
+            session.run(*command, env=environment, external=True)
+
+
+def install_groups(session: nox.Session, *groups: str) -> None:
+    """Install what pyproject.toml lists under the names of these dependency groups."""
+    session.install(*nox.project.dependency_groups(PROJECT, *groups))
