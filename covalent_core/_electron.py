@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dis
 import functools
 import inspect
@@ -48,6 +49,10 @@ class Electron(Generic[P, R]):
         # Whoever composes a lattice sees the type of the value; the stand-in behaves like one.
         return graph.add_call(self.name, self.function, args, kwargs, self._spec)  # type: ignore[return-value]
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Bind a method to its object, as a plain function does."""
+        return self if instance is None else Electron(self.function.__get__(instance), self.executor)
+
     @property
     def name(self) -> str:
         """The name that its nodes bear."""
@@ -93,10 +98,11 @@ def wait(child: Any, parents: Any) -> Any:
         GraphError: One of them is not the output of an electron of this lattice.
     """
     graph = graph_being_built()
-    every = [parents] if isinstance(parents, NodeOutput) else list(parents)
 
     if graph is None:
         return child
+
+    every = list(parents) if isinstance(parents, (list, tuple, set, frozenset)) else [parents]
 
     for output in [child, *every]:
         if not isinstance(output, NodeOutput):
@@ -123,7 +129,7 @@ def check_call(function: Callable[..., Any], what: str, args: Sequence[Any], kwa
 
 # --- what can be done with an output -----------------------------------------------------------------------------
 
-_OPERATORS = "add sub mul matmul truediv floordiv mod pow and or xor lshift rshift".split()
+_OPERATORS = "add sub mul matmul truediv floordiv mod divmod pow and or xor lshift rshift".split()
 _UNARY = "neg pos invert abs".split()
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
@@ -138,10 +144,11 @@ def _operation(output: NodeOutput, name: str, function: Callable[..., Any], *arg
 
 
 def _binary(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    function = getattr(operator, f"__{name}__")
+    # pow and divmod are built-ins that take more, or have no operator.
+    function = getattr(builtins, name, None) or getattr(operator, f"__{name}__")
 
-    def forward(self: NodeOutput, other: Any) -> NodeOutput:
-        return _operation(self, f":{name}:", function, self, other)
+    def forward(self: NodeOutput, other: Any, *more: Any) -> NodeOutput:
+        return _operation(self, f":{name}:", function, self, other, *more)
 
     def reflected(self: NodeOutput, other: Any) -> NodeOutput:
         return _operation(self, f":{name}:", function, other, self)
@@ -166,13 +173,34 @@ def _get_attribute(self: NodeOutput, name: str) -> NodeOutput:
     return _operation(self, f":getattr:{name}", getattr, self, name)
 
 
+def _set_attribute(self: NodeOutput, name: str, value: Any) -> None:
+    if not name.startswith("_ct_"):
+        _refuse(self, "changed", "Electrons return new values; change it inside an electron")
+
+    object.__setattr__(self, name, value)
+
+
 def _iterate(self: NodeOutput) -> Iterator[NodeOutput]:
     count = _unpacked_by(inspect.currentframe())
 
     if count is None:
         _refuse(self, "iterated over", "Loop inside an electron, or unpack a known number: a, b = e")
 
-    return iter([_get_item(self, place) for place in range(count)])
+    items = _operation(self, f":unpack:{count}", _unpack, self, count)
+    return iter([_get_item(items, place) for place in range(count)])
+
+
+def _unpack(value: Any, count: int) -> tuple[Any, ...]:
+    items = tuple(value)
+
+    if len(items) != count:
+        raise ValueError(f"expected {count} values to unpack, got {len(items)}")
+
+    return items
+
+
+# So that it goes by value: the far side has no such module.
+_unpack.__module__ = "__main__"
 
 
 def _unpacked_by(frame: FrameType | None) -> int | None:
@@ -222,10 +250,21 @@ def _equip() -> None:
         "__reversed__": _refusal("iterated over", "Reverse it inside an electron"),
         "__setitem__": _refusal("changed", "Electrons return new values; change it inside an electron"),
         "__delitem__": _refusal("changed", "Electrons return new values; change it inside an electron"),
+        "__setattr__": _set_attribute,
+        "__delattr__": _refusal("changed", "Electrons return new values; change it inside an electron"),
         "__enter__": _refusal("entered with 'with'", inside),
+        "__exit__": _refusal("entered with 'with'", inside),
+        "__next__": _refusal("iterated over", "Call next() inside an electron"),
+        "__fspath__": _refusal("made a path", inside),
+        "__round__": lambda self, *digits: _operation(self, ":round:", round, self, *digits),
+        # Without this, an array on the left would compute with the stand-in, one node an element.
+        "__array_ufunc__": None,
         "__await__": _refusal("awaited", "Pass it to another electron, which starts when it is ready"),
         "__reduce_ex__": _refusal("pickled or copied", "Pass it to an electron, or return it from the lattice"),
     }
+
+    for name in ("trunc", "floor", "ceil"):
+        behaviour[f"__{name}__"] = _refusal("rounded", f"Call math.{name}() inside an electron")
 
     for kind in ("int", "float", "complex"):
         behaviour[f"__{kind}__"] = _refusal(f"made a {kind}", f"Call {kind}() inside an electron")

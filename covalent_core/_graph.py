@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from covalent_core._pickling import dumps, own_modules_by_value
+from covalent_core._pickling import dumps
 from covalent_core.errors import GraphError
 
 PARAMETER = ":parameter:"
@@ -66,7 +66,7 @@ class TransportGraph:
     functions: list[bytes] = field(default_factory=list)
     edges: set[tuple[int, int]] = field(default_factory=set)
     result: bytes = b""
-    _known: dict[int, tuple[Any, int, set[int]]] = field(default_factory=dict, repr=False)
+    _places: dict[bytes, int] = field(default_factory=dict, repr=False)
 
     def add_call(
         self, name: str, function: Callable[..., Any], args: Any, kwargs: Any, executor: ExecutorSpec | None
@@ -77,6 +77,18 @@ class TransportGraph:
             GraphError: The function or an argument cannot be pickled.
         """
         node = self._add(name)
+
+        try:
+            return self._complete_call(node, function, args, kwargs, executor)
+        except BaseException:
+            # Whoever goes on after a refusal finds the graph as it was.
+            del self.nodes[node.node_id :]
+            raise
+
+    def _complete_call(
+        self, node: Node, function: Callable[..., Any], args: Any, kwargs: Any, executor: ExecutorSpec | None
+    ) -> NodeOutput:
+        name = node.name
         node.executor = executor or self.default_executor
         node.function, sources = self._function(function, name)
         args = tuple(self._argument(value, f"argument {place}", name) for place, value in enumerate(args, 1))
@@ -87,10 +99,11 @@ class TransportGraph:
 
     def add_operation(self, name: str, function: Callable[..., Any], *args: Any) -> NodeOutput:
         """Add a node that takes an output apart or computes with it; its constants are part of the call."""
+        call, sources = self.pickle((args, {}), f"the operand of {name!r}")
         node = self._add(name)
         node.executor = self.default_executor
         node.function, _ = self._function(function, name)
-        node.call, sources = self.pickle((args, {}), f"the operand of {name!r}")
+        node.call = call
         self.edges.update((source, node.node_id) for source in sources)
         return NodeOutput(self, node)
 
@@ -136,13 +149,13 @@ class TransportGraph:
         return node
 
     def _function(self, function: Callable[..., Any], name: str) -> tuple[int, set[int]]:
-        if id(function) not in self._known:
-            data, sources = self.pickle(function, f"the function of electron {name!r}")
-            # The function is kept as well: while it lives, nothing else can have its id.
-            self._known[id(function)] = (function, len(self.functions), sources)
+        # Pickled at every call: what it closes over may have changed since the last.
+        data, sources = self.pickle(function, f"the function of electron {name!r}")
+        place = self._places.setdefault(data, len(self.functions))
+
+        if place == len(self.functions):
             self.functions.append(data)
 
-        _, place, sources = self._known[id(function)]
         return place, sources
 
     def _argument(self, value: Any, place: str, electron: str) -> Any:
@@ -175,7 +188,14 @@ def name_of(output: NodeOutput) -> str:
 
 def short(value: Any) -> str:
     """Return a value as a name can show it: bounded, on one line."""
-    text = value if isinstance(value, str) else _short.repr(value)
+    if isinstance(value, (str, bytes, bytearray)):
+        value = value[:100]
+
+    try:
+        text = value if isinstance(value, str) else _short.repr(value)
+    except Exception:
+        text = object.__repr__(value)
+
     text = " ".join(text.split())
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -194,7 +214,6 @@ def building(graph: TransportGraph) -> Iterator[None]:
     token = _building.set(graph)
 
     try:
-        with own_modules_by_value():
-            yield
+        yield
     finally:
         _building.reset(token)

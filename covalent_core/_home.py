@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ else:
 #: same host computer").
 NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs afs pvfs2 panfs 9p fuse.sshfs fuse.glusterfs "
-    "fuse.ceph fuse.s3fs fuse.gcsfuse fuse.rclone".split()
+    "fuse.ceph fuse.ceph-fuse wekafs dvs fuse.s3fs fuse.gcsfuse fuse.rclone".split()
 )
 
 
@@ -76,8 +77,9 @@ def find_home() -> Home:
     if explicit:
         return Home(Path(explicit).expanduser().absolute())
 
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Home(Path(data) / "covalent-core")
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    # A relative path there is invalid and ignored, as the XDG specification says.
+    return Home((data if data.is_absolute() else Path.home() / ".local" / "share") / "covalent-core")
 
 
 def read_configuration() -> dict[str, Any]:
@@ -90,10 +92,10 @@ def read_configuration() -> dict[str, Any]:
     file = Path(os.environ.get("COVALENT_CORE_CONFIG") or Path(folder) / "covalent-core" / "config.toml")
 
     try:
-        return tomllib.loads(file.read_text())
+        return tomllib.loads(file.read_bytes().decode())
     except FileNotFoundError:
         return {}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExecutorOptionError(f"{file} is not valid TOML: {error}") from error
 
 
@@ -119,7 +121,7 @@ def file_system_of(folder: Path, mountinfo: str) -> str:
 
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
-        mount = Path(left.split()[4].encode().decode("unicode_escape"))
+        mount = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), left.split()[4]))
 
         if (folder == mount or mount in folder.parents) and len(mount.parts) >= best:
             best, kind = len(mount.parts), right.split()[0]

@@ -9,9 +9,10 @@ import pickle
 import site
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -38,10 +39,13 @@ class _Unpickler(pickle.Unpickler):
 def dumps(value: Any, reference: Callable[[Any], int | None]) -> bytes:
     """Pickle `value`, writing an id in place of each object for which `reference` gives one.
 
-    Within `own_modules_by_value`, functions and classes of the user's own modules go by value.
+    Functions and classes of the user's own modules go by value, like those of ``__main__``.
     """
     buffer = io.BytesIO()
-    _Pickler(buffer, reference).dump(value)
+
+    with own_modules_by_value():
+        _Pickler(buffer, reference).dump(value)
+
     return buffer.getvalue()
 
 
@@ -52,37 +56,68 @@ def loads(data: bytes, resolve: Callable[[int], Any]) -> Any:
 
 @contextmanager
 def own_modules_by_value() -> Iterator[None]:
-    """Let cloudpickle treat the modules that no installed package brings like ``__main__``."""
-    registered = cloudpickle.list_registry_pickle_by_value()
-    own = [module for name, module in list(sys.modules.items()) if name not in registered and _is_own(module)]
+    """Let cloudpickle treat the modules that no installed package brings like ``__main__``.
 
-    for module in own:
-        cloudpickle.register_pickle_by_value(module)
+    Its registry is one for the whole process: one thread at a time.
+    """
+    with _registry_lock:
+        registered = cloudpickle.list_registry_pickle_by_value()
+        loaded = hash(tuple(map(id, sys.modules.values())))
+        own = [module for module in _own_modules(loaded) if module.__name__ not in registered]
 
-    try:
-        yield
-    finally:
         for module in own:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.register_pickle_by_value(module)
+
+        try:
+            yield
+        finally:
+            for module in own:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
-def _is_own(module: ModuleType) -> bool:
+_registry_lock = threading.RLock()
+
+
+@lru_cache(maxsize=1)
+def _own_modules(loaded: int) -> list[ModuleType]:
+    """Return the user's own modules; looked for anew only when `loaded`, which stands for all modules, has changed."""
+    return [module for name, module in list(sys.modules.items()) if _is_own(name, module)]
+
+
+def _is_own(name: str, module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
 
-    if not isinstance(file, str) or module.__name__ in ("__main__", "__mp_main__"):
+    if not isinstance(file, str) or name in ("__main__", "__mp_main__") or getattr(module, "__name__", "") != name:
         return False
 
-    return _is_own_file(module.__name__.partition(".")[0], file)
+    return _is_own_file(name, file)
 
 
 @cache
-def _is_own_file(package: str, file: str) -> bool:
-    path = os.path.realpath(file)
+def _is_own_file(name: str, file: str) -> bool:
+    path, package = os.path.realpath(file), name.partition(".")[0]
 
-    if path.startswith(_installation_folders()):
+    if path.startswith(_installation_folders()) or _has_distributions(_root_of(name, path)):
         return False
 
     return not any(path.startswith(folder) and package in names for folder, names in _editable_installations())
+
+
+def _root_of(name: str, path: str) -> str:
+    """Return the folder of the path from which a module was imported."""
+    is_package = os.path.basename(path).startswith("__init__.")
+    levels = name.count(".") + 1 + is_package
+
+    for _ in range(levels):
+        path = os.path.dirname(path)
+
+    return path
+
+
+@cache
+def _has_distributions(folder: str) -> bool:
+    """Whether packages have been installed into a folder, as with ``pip install --target``."""
+    return any(name.endswith(".dist-info") for name in os.listdir(folder)) if os.path.isdir(folder) else False
 
 
 @cache

@@ -9,8 +9,9 @@ from collections import deque
 from anyio import CapacityLimiter, Event, Lock
 from anyio.abc import TaskGroup, TaskStatus
 
-from covalent_core._executors import BoundExecutor, create
+from covalent_core._executors import create
 from covalent_core._graph import ExecutorSpec
+from covalent_core._hooks import BoundExecutor
 from covalent_core._steps import JobRun
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from anyio import CancelScope, CapacityLimiter, Event, fail_after, move_on_after
 
 from covalent_core._database import now
-from covalent_core._executors import BoundExecutor
+from covalent_core._hooks import BoundExecutor
 from covalent_core._job import Job
 from covalent_core._journal import Journal
 from covalent_core._outcomes import take_over

@@ -9,7 +9,7 @@ The object is its own configuration: what its class takes as arguments it keeps 
 of a type that JSON can carry (pydantic converts). An option annotated ``pydantic.SecretStr`` is never stored. If the
 object is an asynchronous context manager, the core enters it once and shares it between all jobs with equal settings.
 
-Attributes that the core reads where an executor has them: ``max_workers``, how many of its jobs may be between
+Options that the core reads where an executor has them: ``max_workers``, how many of its jobs may be between
 `provision` and the end of `run` at once, and ``grace``, the seconds between SIGTERM and SIGKILL of a cancelled task.
 
 The core calls the hooks in the order pickle, upload, provision, run, fetch, release. What a hook returns is on disk

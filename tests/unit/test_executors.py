@@ -22,9 +22,10 @@ import pytest
 from pydantic import SecretStr
 
 import covalent_core as ct
-from covalent_core import _executors, executor, hookspecs
-from covalent_core._executors import BoundExecutor, check_hooks, create, describe
+from covalent_core import _executors, _hooks, _options, executor, hookspecs
+from covalent_core._executors import create, describe
 from covalent_core._graph import ExecutorSpec
+from covalent_core._hooks import BoundExecutor, check_hooks
 from covalent_core._job import Job, TaskCall
 from covalent_core._local import LocalExecutor
 from covalent_core.errors import ExecutorNotFoundError, ExecutorOptionError, ExecutorPluginError
@@ -419,7 +420,6 @@ def test_mistyped_option_of_an_instance(name: str, value: Any, beginning: str, p
     assert str(caught.value).startswith(beginning)
 
 
-@pytest.mark.xfail(reason="Optional[str].__name__ is 'Optional' on Python 3.10 to 3.13, which says nothing")
 def test_mistyped_option_names_the_whole_type(plugin: ModuleType) -> None:
     with pytest.raises(ExecutorOptionError, match=r"expected (typing\.)?(Optional\[str\]|str \| None): "):
         describe(plugin.ShelfExecutor(account=5))
@@ -433,9 +433,6 @@ def test_option_that_json_cannot_carry_is_refused(plugin: ModuleType) -> None:
     assert "which cannot be stored: " in str(caught.value)
 
 
-@pytest.mark.xfail(
-    reason="JSON has no infinity, pydantic writes null for it, and that is no float", raises=ExecutorOptionError
-)
 def test_infinite_option_comes_back(plugin: ModuleType) -> None:
     assert create(describe(plugin.ShelfExecutor(ratio=float("inf")))).ratio == float("inf")
 
@@ -509,25 +506,21 @@ def test_secret_that_is_nowhere_has_its_default(plugin: ModuleType) -> None:
     assert create(ExecutorSpec("vault", "{}")) == plugin.VaultExecutor()
 
 
-@pytest.mark.xfail(reason="the signature shows a placeholder for a default_factory, so every instance is refused")
 def test_secret_with_a_default_factory_may_be_left_out(plugin: ModuleType) -> None:
     assert describe("factory") == ExecutorSpec("factory", "{}")
 
 
-@pytest.mark.xfail(reason="_is_secret looks one level deep; the list is stored as asterisks")
 def test_secret_in_an_optional_list_is_refused(plugin: ModuleType) -> None:
     with pytest.raises(ExecutorOptionError, match="is a secret, which is never stored"):
         describe(plugin.NestedExecutor(tokens=[SecretStr("hush")]))
 
 
-@pytest.mark.xfail(reason="_options takes the types of a class's own __init__ only: an inherited secret is stored")
 @pytest.mark.parametrize("secret", ["hush", SecretStr("hush")], ids=["str", "SecretStr"])
 def test_secret_of_an_inherited_init_is_refused(secret: Any, plugin: ModuleType) -> None:
     with pytest.raises(ExecutorOptionError, match="is a secret, which is never stored"):
         describe(plugin.InheritingExecutor(token=secret))
 
 
-@pytest.mark.xfail(reason="_validate shows the value it was given, whatever it is")
 def test_mistyped_secret_is_not_shown(plugin: ModuleType, config: Path) -> None:
     config.write_text("[executors.vault]\npin = 271828\n")
 
@@ -537,9 +530,16 @@ def test_mistyped_secret_is_not_shown(plugin: ModuleType, config: Path) -> None:
     assert "271828" not in str(caught.value)
 
 
-@pytest.mark.xfail(reason="a hyphen of the entry point's name stays in the variable's, which no shell can export")
 def test_variable_of_a_secret_is_one_that_a_shell_can_set(plugin: ModuleType) -> None:
-    assert _executors._secret_variable("cold-vault", "token") == "COVALENT_CORE_COLD_VAULT_TOKEN"
+    assert _options._variable("cold-vault", "token") == "COVALENT_CORE_COLD_VAULT_TOKEN"
+
+
+def test_class_instead_of_an_instance_is_refused() -> None:
+    with pytest.raises(ExecutorNotFoundError) as caught:
+        describe(LocalExecutor)
+
+    message = "executor= takes an instance or a name, not the class itself; write LocalExecutor(...)"
+    assert str(caught.value) == message
 
 
 # --- hooks that do not fit ---------------------------------------------------------------------------------------
@@ -711,7 +711,7 @@ def test_default_of_pickle_is_a_bundle() -> None:
 
 
 def test_default_of_pickle_runs_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_executors, "pack", lambda job: f"{job.ticket} {threading.get_ident()}".encode())
+    monkeypatch.setattr(_hooks, "pack", lambda job: f"{job.ticket} {threading.get_ident()}".encode())
     ticket, thread = call(Hooks(), "pickle", job=job()).split()
 
     assert ticket == b"t-1"
@@ -769,7 +769,6 @@ def test_async_find_that_finds_nothing() -> None:
     assert call(AsyncFinder(), "find", job=other, location="l") is None
 
 
-@pytest.mark.xfail(reason="pluggy goes on to the async default, whose coroutine comes out unawaited")
 def test_plain_find_that_finds_nothing() -> None:
     other = Job("d-1", "t-2", 0, job().tasks)
 
@@ -782,7 +781,6 @@ def test_plain_find_that_finds_nothing() -> None:
         AsyncFinder(),
         pytest.param(
             PlainFinder(),
-            marks=pytest.mark.xfail(reason="pluggy goes on to the async default, whose coroutine comes out unawaited"),
         ),
     ],
     ids=["async", "plain"],
