@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import OperationalError
 
 from covalent_core import _schema
@@ -43,12 +45,22 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Give a connection that holds the write lock from the start; it is on disk when the block is left."""
-        with self.open_for_writing() as connection, connection.begin():
+        with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
             yield connection
 
-    def open_for_writing(self) -> Connection:
-        """Return a connection whose transactions hold the write lock from the start."""
-        return self.engine.connect().execution_options(immediate=True)
+    @contextmanager
+    def write_raw(self, connection: PoolProxiedConnection) -> Iterator[DBAPICursor]:
+        """Give a cursor of the driver that holds the write lock; what it did is on disk when the block is left."""
+        cursor = connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+
+        try:
+            yield cursor
+        except BaseException:
+            connection.rollback()
+            raise
+
+        connection.commit()
 
     def _create(self) -> None:
         # One process at a time: switching a new database to WAL does not wait for others by itself.
@@ -98,7 +110,7 @@ def _engine(home: Home) -> Engine:
 
 def is_transient(error: BaseException) -> bool:
     """Whether a transaction that failed so can succeed later: the disk is full, or the lock was not to be had."""
-    return isinstance(error, OperationalError)
+    return isinstance(error, (OperationalError, sqlite3.OperationalError))
 
 
 def now() -> float:

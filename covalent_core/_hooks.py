@@ -68,13 +68,15 @@ class BoundExecutor:
         self._hooks.add_hookspecs(hookspecs)
         self._hooks.register(executor)
         self._hooks.register(_Defaults())
+        self._callers = {name: getattr(self._hooks.hook, name) for name in _marked(hookspecs, "spec")}
+        firsts = {name: caller.get_hookimpls()[-1].function for name, caller in self._callers.items()}
+        self._is_async = {name: inspect.iscoroutinefunction(function) for name, function in firsts.items()}
 
     async def call(self, hook: str, **arguments: Any) -> Any:
         """Call a hook and return what it gives. A blocking one runs in a thread, which is waited for if interrupted."""
-        caller = getattr(self._hooks.hook, hook)
-        first = caller.get_hookimpls()[-1].function
+        caller = self._callers[hook]
 
-        if inspect.iscoroutinefunction(first):
+        if self._is_async[hook]:
             return await caller(**arguments)
 
         # To leave a thread that only waits behind does no harm; any other could still be writing.

@@ -16,6 +16,7 @@ from typing import Any
 from anyio import fail_after, wait_readable
 
 from covalent_core._bundle import runner_file
+from covalent_core._detached import DetachedProcess
 from covalent_core._home import find_home
 from covalent_core._job import DEFAULT_GRACE, Job
 from covalent_core._processes import ProcessHandle
@@ -65,7 +66,7 @@ class LocalExecutor:
         # Files with a common prefix, not a folder: beside a store that is flushed often a folder is slow to make.
         location = f"{self._jobs}/{job.ticket}"
 
-        with open(f"{location}.call", "wb") as file:
+        with open(f"{location}.call", "wb", buffering=0) as file:
             file.write(payload)
 
         return location
@@ -151,7 +152,7 @@ class LocalExecutor:
             worker.send(**job.order, grace=self.grace, prefix=location)
 
             try:
-                return worker, await worker.receive()
+                return worker, await worker.receive(job.ticket)
             except EOFError:
                 worker.close()
 
@@ -164,13 +165,13 @@ class LocalExecutor:
 
         while worker is not None:
             try:
-                answer = await worker.receive()
+                answer = await worker.receive(job.ticket)
             except EOFError:
                 worker.close()
                 del self._busy[job.ticket]
                 return
 
-            if answer.get("ended") == job.ticket:
+            if "ended" in answer:
                 self._idle.append(self._busy.pop(job.ticket))
                 return
 
@@ -184,7 +185,7 @@ class Worker:
         self._line.setblocking(False)
 
         with far:
-            self._process = subprocess.Popen(
+            self._process = DetachedProcess(
                 [python, str(runner_file(home)), "--serve", str(far.fileno()), str(home.jobs)],
                 pass_fds=[far.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -198,23 +199,30 @@ class Worker:
             # Whether it arrived shows in the answer.
             self._line.send(json.dumps(message).encode())
 
-    async def receive(self) -> dict[str, Any]:
-        """Return the next message.
+    async def receive(self, ticket: str) -> dict[str, Any]:
+        """Return the next message about a job.
+
+        Those about other jobs are dropped: a cancel that met the end of its task was answered twice.
 
         Raises:
             EOFError: The supervisor is gone.
         """
         while True:
-            with suppress(BlockingIOError):
+            try:
                 message = self._line.recv(65536)
+            except BlockingIOError:
+                await wait_readable(self._line)
+                continue
+            except ConnectionResetError:
+                message = b""
 
-                if not message:
-                    raise EOFError(f"the worker process {self._process.pid} has ended")
+            if not message:
+                raise EOFError(f"the worker process {self._process.pid} has ended")
 
-                answer: dict[str, Any] = json.loads(message)
+            answer: dict[str, Any] = json.loads(message)
+
+            if ticket in answer.values():
                 return answer
-
-            await wait_readable(self._line)
 
     def close(self) -> None:
         self._line.close()

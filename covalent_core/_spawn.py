@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 
+from covalent_core._detached import DetachedProcess
 from covalent_core._home import Home
 from covalent_core.errors import DispatcherError
 
@@ -17,7 +18,7 @@ IDLE_SECONDS = 300.0
 #: How long a new dispatcher may take until it holds its lock.
 START_SECONDS = 30.0
 
-_started: list[subprocess.Popen[bytes]] = []
+_started: list[DetachedProcess] = []
 
 
 def start_dispatcher(home: Home) -> None:
@@ -29,7 +30,7 @@ def start_dispatcher(home: Home) -> None:
     command = [sys.executable, "-m", "covalent_core", "serve", "--idle-seconds", _idle_seconds()]
 
     with open(home.log, "ab") as log:
-        process = subprocess.Popen(
+        process = DetachedProcess(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -239,8 +239,11 @@ class JobRun:
 
         with move_on_after(PROVISION_SECONDS, shield=True):
             try:
-                answer = await executor.call("provision", job=self.job, location=self.job.location)
-                await stop("after-provision")
+                with self._journal.expecting():
+                    answer = await executor.call("provision", job=self.job, location=self.job.location)
+                    # The handle is committed with those of the jobs that are being provisioned at the same time.
+                    await stop("after-provision")
+
                 return str(_checked(executor, "provision", answer, _TEXT))
             except TaskCancelledError:
                 raise

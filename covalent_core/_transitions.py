@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Insert, Update, bindparam, insert, literal_column, or_, update
+from sqlalchemy import Insert, Update, bindparam, insert, literal_column, or_, update
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from covalent_core._database import now
 from covalent_core._job import Value
@@ -29,9 +30,9 @@ class Prepared:
         self._text = str(compiled)
         self._names = compiled.positiontup or []
 
-    def execute(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+    def execute(self, cursor: DBAPICursor, rows: list[dict[str, Any]]) -> None:
         """Write many rows at once."""
-        connection.exec_driver_sql(self._text, [tuple(row[name] for name in self._names) for row in rows])
+        cursor.executemany(self._text, [tuple(row[name] for name in self._names) for row in rows])
 
 
 _here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))
