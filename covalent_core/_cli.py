@@ -69,11 +69,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(options: argparse.Namespace) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from covalent_core._api import list_dispatches
 
-    table = Table("dispatch", "lattice", "status", "started", "ended")
+    table = Table(Column("dispatch", no_wrap=True, min_width=36), "lattice", "status", "started", "ended")
 
     for result in list_dispatches(options.status, options.limit):
         times = [

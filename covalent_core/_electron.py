@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from covalent_core._executors import describe
-from covalent_core._graph import ExecutorSpec, NodeOutput, TransportGraph, graph_being_built, name_of, short
+from covalent_core._graph import NodeOutput, TransportGraph, graph_being_built, name_of, short
 from covalent_core.errors import GraphError
 
 P = ParamSpec("P")
@@ -47,7 +47,8 @@ class Electron(Generic[P, R]):
 
         check_call(self.function, f"electron {self.name}", args, kwargs)
         # Whoever composes a lattice sees the type of the value; the stand-in behaves like one.
-        return graph.add_call(self.name, self.function, args, kwargs, self._spec)  # type: ignore[return-value]
+        spec = None if self.executor is None else graph.spec_of(self.executor, describe)
+        return graph.add_call(self.name, self.function, args, kwargs, spec)  # type: ignore[return-value]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind a method to its object, as a plain function does."""
@@ -57,10 +58,6 @@ class Electron(Generic[P, R]):
     def name(self) -> str:
         """The name that its nodes bear."""
         return getattr(self.function, "__name__", type(self.function).__name__)
-
-    @functools.cached_property
-    def _spec(self) -> ExecutorSpec | None:
-        return None if self.executor is None else describe(self.executor)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Inside a task an electron is its function; built-ins bring it back, so the far side needs nothing of ours.
@@ -267,7 +264,9 @@ def _equip() -> None:
         behaviour[f"__{name}__"] = _refusal("rounded", f"Call math.{name}() inside an electron")
 
     for kind in ("int", "float", "complex"):
-        behaviour[f"__{kind}__"] = _refusal(f"made a {kind}", f"Call {kind}() inside an electron")
+        behaviour[f"__{kind}__"] = _refusal(
+            f"made {'an' if kind == 'int' else 'a'} {kind}", f"Call {kind}() inside an electron"
+        )
 
     for name, sign in _COMPARISONS.items():
         behaviour[f"__{name}__"] = _refusal(f"compared with {sign}", "Compare inside an electron")

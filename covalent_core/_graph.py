@@ -67,6 +67,7 @@ class TransportGraph:
     edges: set[tuple[int, int]] = field(default_factory=set)
     result: bytes = b""
     _places: dict[bytes, int] = field(default_factory=dict, repr=False)
+    _specs: dict[int, tuple[Any, ExecutorSpec]] = field(default_factory=dict, repr=False)
 
     def add_call(
         self, name: str, function: Callable[..., Any], args: Any, kwargs: Any, executor: ExecutorSpec | None
@@ -96,6 +97,14 @@ class TransportGraph:
         node.call, more = self.pickle((args, kwargs), f"the arguments of electron {name!r}")
         self.edges.update((source, node.node_id) for source in sources | more)
         return NodeOutput(self, node)
+
+    def spec_of(self, executor: Any, describe: Callable[[Any], ExecutorSpec]) -> ExecutorSpec:
+        """Return what `describe` says of an executor, asking once a graph."""
+        if id(executor) not in self._specs:
+            # The executor is kept as well: while it lives, nothing else can have its id.
+            self._specs[id(executor)] = executor, describe(executor)
+
+        return self._specs[id(executor)][1]
 
     def add_operation(self, name: str, function: Callable[..., Any], *args: Any) -> NodeOutput:
         """Add a node that takes an output apart or computes with it; its constants are part of the call."""

@@ -210,12 +210,9 @@ class Journal:
         """Nodes have ended, each unless a cancel came before; the caller sees that by the order it was told of."""
         await self._write(*((transitions.END_NODE, end.as_row(dispatch_id)) for end in ends))
 
-    async def end_cancelled_nodes(self, dispatch_id: str, node_ids: list[int]) -> None:
+    async def end_cancelled_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
         """Nothing of these nodes is alive any more; those that were CANCELLING are CANCELLED."""
-        end = {"b_status": Status.CANCELLED.value, "b_ended": now()}
-        await self._write(
-            *((transitions.END_CANCELLED_NODE, {**node_key(dispatch_id, n), **end}) for n in node_ids), urgent=True
-        )
+        await self._write(*((transitions.END_CANCELLED_NODE, end.as_row(dispatch_id)) for end in ends), urgent=True)
 
     async def set_cancel_attempt(
         self, ticket: str, since: float, attempts: int, error: str | None, next_at: float | None

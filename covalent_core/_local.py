@@ -102,7 +102,7 @@ class LocalExecutor:
         return str(self._jobs)
 
     @hookimpl
-    async def cancel(self, job: Job, location: str, job_handle: str) -> None:
+    async def cancel(self, job: Job, location: str, job_handle: str) -> str:
         process = ProcessHandle.parse(job_handle)
 
         try:
@@ -120,6 +120,8 @@ class LocalExecutor:
                 f"the processes below {process.pid} are alive {KILL_SECONDS:g} s after SIGKILL; "
                 f"see: ps --forest -g {process.pid}"
             ) from None
+
+        return str(self._jobs)
 
     @hookimpl
     async def find(self, job: Job, location: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from anyio import to_thread
@@ -26,6 +27,14 @@ async def take_over(job: Job, folder: str, values: Values) -> list[NodeEnd]:
         return await to_thread.run_sync(take_all)
 
     return take_all()
+
+
+def add_output(job: Job, folder: str, ends: list[NodeEnd]) -> None:
+    """Add what tasks that were ended had written until then, where the runner could still leave it in `folder`."""
+    for end in ends:
+        with suppress(OSError, ValueError), open(f"{folder}/{job.ticket}.{end.node_id}.outcome", "rb") as file:
+            header = json.loads(file.readline())
+            end.stdout, end.stderr = header["stdout"], header["stderr"]
 
 
 def _take(job: Job, node_id: int, prefix: str, values: Values) -> NodeEnd:

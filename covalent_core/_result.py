@@ -69,7 +69,8 @@ class Result:
             return str(self._row.error)
 
         failed = [row for row in self._nodes.values() if row.status == Status.FAILED]
-        return "\n".join(f"{_name(row)}: {_last_line(row.error)}" for row in failed) or None
+        cancelled = [row for row in self._nodes.values() if row.cancel_requested]
+        return "\n".join(f"{_name(row)}: {_last_line(row.error)}" for row in failed or cancelled) or None
 
     def get_node_result(self, node_id: int) -> dict[str, Any]:
         """Return all that is known of one node.

@@ -12,7 +12,7 @@ from covalent_core._database import now
 from covalent_core._hooks import BoundExecutor
 from covalent_core._job import Job
 from covalent_core._journal import Journal
-from covalent_core._outcomes import take_over
+from covalent_core._outcomes import add_output, take_over
 from covalent_core._status import Status
 from covalent_core._stops import stop
 from covalent_core._transitions import NodeEnd
@@ -95,6 +95,7 @@ class JobRun:
         self._holds_slot = False
         self._scope: CancelScope | None = None
         self._again = Event()
+        self._left_output: str | None = None
 
     def request_cancel(self, reason: str) -> None:
         """Cancel this job: interrupt the step in flight, and if it is being ended already, try again now."""
@@ -119,12 +120,12 @@ class JobRun:
         try:
             ends = await self._through_steps()
         except TaskCancelledError as error:
-            ends = self._all(Status.CANCELLED, error.reason)
             await self._end_at_backend()
+            ends = self._all(Status.CANCELLED, error.reason)
         except Exception as error:
+            await self._end_at_backend()
             failure = self._failure("run", error)
             ends = self._all(Status.FAILED, str(failure), failure.step)
-            await self._end_at_backend()
 
         if not self.job.cancel_requested:
             ends += self._owner.consequences(ends)
@@ -135,9 +136,9 @@ class JobRun:
 
         # The first commit wins: our end, or a cancel that the commit has told us of.
         if self.job.cancel_requested:
-            ends = self._all(Status.CANCELLED, self.job._cancel_reason)
             await self._end_at_backend()
-            await self._journal.end_cancelled_nodes(dispatch_id, self.job.node_ids)
+            ends = self._all(Status.CANCELLED, self.job._cancel_reason)
+            await self._journal.end_cancelled_nodes(dispatch_id, ends)
 
         self._owner.job_ended(self, ends)
 
@@ -341,7 +342,8 @@ class JobRun:
                     executor = await self._executor.bound()
                     arguments = {"job_handle": job.job_handle, "job": job, "location": job.location}
                     await stop("before-cancel")
-                    await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
+                    folder = await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
+                    self._left_output = folder and os.fspath(folder)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
@@ -364,7 +366,12 @@ class JobRun:
         await self._journal.close_job(self.job.dispatch_id, self.job.ticket, error)
 
     def _all(self, status: Status, error: str | None, step: str | None = None) -> list[NodeEnd]:
-        return [NodeEnd(node_id, status, error, step) for node_id in self.job.node_ids]
+        ends = [NodeEnd(node_id, status, error, step) for node_id in self.job.node_ids]
+
+        if self._left_output:
+            add_output(self.job, self._left_output, ends)
+
+        return ends
 
 
 _TEXT = (str,)

@@ -60,7 +60,7 @@ END_NODE = _node_update(
     [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
     *("status", "started", "ended", "error", "step", "stdout", "stderr", "output", "exception"),
 )
-END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended")
+END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended", "stdout", "stderr")
 SET_PAYLOAD = _job_update("payload")
 SET_LOCATION = _job_update("location")
 SET_HANDLE = _job_update("handle")

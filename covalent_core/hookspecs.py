@@ -81,11 +81,12 @@ def fetch(job: Job, location: str, job_handle: str) -> str | PathLike[str] | Non
 
 
 @hookspec(firstresult=True)
-def cancel(task_metadata: dict[str, Any], job_handle: str, job: Job, location: str) -> None:
+def cancel(task_metadata: dict[str, Any], job_handle: str, job: Job, location: str) -> str | PathLike[str] | None:
     """End the job. When this returns, nothing of it is alive; if that cannot be confirmed, raise.
 
     A job that has ended already, or that the backend no longer knows, is confirmed. Called again, with growing pauses,
-    until it returns.
+    until it returns. It may return a local folder with the result files, if they are at hand: the core then keeps what
+    the task had written to its standard output and error, and nothing else.
 
     Args:
         task_metadata: ``dispatch_id`` and ``node_id``; for a pack ``node_ids`` too.

@@ -75,6 +75,7 @@ def test_cancelling_a_task_stops_it_and_what_is_downstream_and_nothing_else(home
     assert str(outcome) == f"Dispatch {dispatch_id}: report_and_sleep(0) canceled."
     assert not alive(pid)
     assert result.status == Status.CANCELLED
+    assert result.error == "report_and_sleep(0): Cancelled by user"
     assert result.get_node_result(ids["join"])["status"] == Status.CANCELLED
     assert result.get_node_result(ids["join"])["error"] == "upstream node 0 (report_and_sleep) cancelled"
     assert not result.get_node_result(ids["join"])["cancel_requested"]
@@ -114,6 +115,7 @@ def test_a_task_that_asks_can_clean_up(home: Path, tmp_path: Path) -> None:
                 ct.checkpoint()
                 time.sleep(0.01)
         except ct.TaskCancelledError:
+            print("cleaning up")
             Path(folder, "cleaned").write_text(str(task.cancel_requested))
             raise
 
@@ -126,7 +128,9 @@ def test_a_task_that_asks_can_clean_up(home: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     ct.cancel(dispatch_id)
 
-    assert ct.get_result(dispatch_id, wait=True, timeout=10).status == Status.CANCELLED
+    result = ct.get_result(dispatch_id, wait=True, timeout=10)
+    assert result.status == Status.CANCELLED
+    assert result.get_node_result(0)["stdout"] == "cleaning up\n"
     assert (tmp_path / "started").read_text() == f"{dispatch_id} 0"
     assert (tmp_path / "cleaned").read_text() == "True"
     assert time.monotonic() - start < 2

@@ -769,7 +769,7 @@ def test_refusals_say_what_is_wrong_where_and_what_to_do(use: Callable[[Any], An
         (lambda e: 1 < e, "pair(0) cannot be compared with >"),  # noqa: SIM300
         (lambda e: e >= 1, "pair(0) cannot be compared with >="),
         (lambda e: 1 in e, "pair(0) cannot be searched with 'in'"),
-        (lambda e: int(e), "pair(0) cannot be made a int"),
+        (lambda e: int(e), "pair(0) cannot be made an int"),
         (lambda e: complex(e), "pair(0) cannot be made a complex"),
         (lambda e: [1, 2][e], "pair(0) cannot be made an index"),
         (lambda e: range(e), "pair(0) cannot be made an index"),
