@@ -474,7 +474,12 @@ class Supervisor:
 
     def _on_command(self) -> None:
         assert self._commands is not None
-        message = self._commands.recv(65536)
+
+        try:
+            message = self._commands.recv(65536)
+        except ConnectionResetError:
+            # The dispatcher has died and left something unread.
+            message = b""
 
         if not message:
             self._selector.unregister(self._commands)

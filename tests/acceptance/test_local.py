@@ -116,3 +116,21 @@ def test_a_process_that_has_got_the_number_of_a_job_is_left_alone(home: Path) ->
 
     find_home().create()
     anyio.run(story)
+
+
+def test_a_job_survives_a_dispatcher_that_dies_with_unread_answers(home: Path) -> None:
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            job = job_of(1, 0.5)
+            await start(executor, job)
+            worker = executor._busy[job.ticket]
+            worker.send(cancel="ct-nobody", grace=0)
+            await anyio.wait_readable(worker._line)
+
+        # A line that is closed with something unread in it is reset, not just at its end.
+        await until_ended(job)
+        header = Path(f"{job.location}.1.outcome").read_bytes().partition(b"\n")[0]
+        assert b'"COMPLETED"' in header
+
+    find_home().create()
+    anyio.run(story)
