@@ -83,7 +83,7 @@ class Dispatcher:
     async def _watch(self, bell: IO[bytes]) -> None:
         busy_until = now()
 
-        while self._idle_seconds is None or now() - busy_until < self._idle_seconds:
+        while True:
             for dispatch_id in self._journal.unfinished():
                 if dispatch_id not in self._walks:
                     await self._take_up(dispatch_id)
@@ -93,6 +93,8 @@ class Dispatcher:
 
             if self._walks:
                 busy_until = now()
+            elif self._idle_seconds is not None and now() - busy_until >= self._idle_seconds:
+                return
 
             with move_on_after(POLL_SECONDS):
                 await wait_readable(bell)

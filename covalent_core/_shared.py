@@ -73,11 +73,9 @@ class SharedExecutor:
             self._tasks.start_soon(self._carry_out, run, name=run.name)
 
     async def _carry_out(self, run: JobRun) -> None:
-        try:
-            await run.carry_out()
-        finally:
-            self._under_way -= 1
-            self._start_next()
+        await run.carry_out()
+        self._under_way -= 1
+        self._start_next()
 
     async def _keep_open(self, bound: BoundExecutor, *, task_status: TaskStatus[None]) -> None:
         # A context is left by the task that entered it.

@@ -142,6 +142,20 @@ def test_an_idle_dispatcher_ends_and_leaves_no_process(home: Path, monkeypatch) 
     assert ct.dispatch_sync(workflow)().result == 1
 
 
+def test_a_dispatcher_that_ends_when_idle_never_ends_with_work(home: Path, monkeypatch) -> None:
+    monkeypatch.setenv("COVALENT_CORE_IDLE_SECONDS", "0")
+
+    @ct.lattice
+    def workflow(count):
+        import time
+
+        return [ct.electron(time.sleep)(0.01) for _ in range(count)]
+
+    assert ct.dispatch_sync(workflow)(120).result == [None] * 120
+    wait_until(lambda: not processes_of(home))
+    assert "Traceback" not in (home / "dispatcher.log").read_text()
+
+
 def test_a_dispatcher_told_to_end_leaves_the_work_to_the_next(home: Path, tmp_path: Path) -> None:
     @ct.electron
     def wait_for(file):
@@ -167,6 +181,7 @@ def test_a_dispatcher_told_to_end_leaves_the_work_to_the_next(home: Path, tmp_pa
 
     assert result.status == Status.COMPLETED
     assert result.get_node_result(0)["job_handle"] == handle
+    assert "Traceback" not in (home / "dispatcher.log").read_text()
 
 
 def test_functions_of_a_module_beside_the_script_need_no_installation(home: Path, tmp_path: Path) -> None:
