@@ -62,8 +62,8 @@ def own_modules_by_value() -> Iterator[None]:
     """
     with _registry_lock:
         registered = cloudpickle.list_registry_pickle_by_value()
-        loaded = hash(tuple(map(id, sys.modules.values())))
-        own = [module for module in _own_modules(loaded) if module.__name__ not in registered]
+        newest = next(reversed(sys.modules.values()))
+        own = [module for module in _own_modules(len(sys.modules), id(newest)) if module.__name__ not in registered]
 
         for module in own:
             cloudpickle.register_pickle_by_value(module)
@@ -79,8 +79,8 @@ _registry_lock = threading.RLock()
 
 
 @lru_cache(maxsize=1)
-def _own_modules(loaded: int) -> list[ModuleType]:
-    """Return the user's own modules; looked for anew only when `loaded`, which stands for all modules, has changed."""
+def _own_modules(count: int, newest: int) -> list[ModuleType]:
+    """Return the user's own modules; looked for anew only when a module has come or gone since."""
     return [module for name, module in list(sys.modules.items()) if _is_own(name, module)]
 
 
