@@ -41,7 +41,6 @@ class Dispatcher:
         self._walks: dict[str, Walk] = {}
         self._executors: dict[ExecutorSpec, SharedExecutor] = {}
         self._last_order = 0
-        self._ordered = False
 
     def serve(self) -> bool:
         """Serve until idle for long enough or told to end by SIGTERM or SIGINT.
@@ -53,7 +52,7 @@ class Dispatcher:
 
         while (lock := take_lock(self._home)) is not None:
             with lock:
-                # uvloop halves what a turn of the event loop costs, and turns are what a dispatcher is made of.
+                # Turns of the event loop are most of what a dispatcher does, and uvloop's are cheaper.
                 anyio.run(self._serve, backend_options={"use_uvloop": True})
 
             # A dispatch stored after the last look and before the lock was given back would wait for nobody.

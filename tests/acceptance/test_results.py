@@ -10,7 +10,6 @@ import traceback
 from pathlib import Path
 
 import pytest
-from probes import processes_of
 
 import covalent_core as ct
 from covalent_core import Status
@@ -291,21 +290,24 @@ def test_every_status_change_is_recorded(home: Path) -> None:
     assert abs(times[-1] - result.end_time.timestamp()) < 1
 
 
-def test_the_dispatcher_never_opens_a_value(home: Path) -> None:
+def test_the_dispatcher_never_opens_a_value(home: Path, tmp_path: Path) -> None:
     @ct.electron
-    def poison():
+    def poison(file):
         class Poison:
             def __reduce__(self):
-                return (exec, ("import os; os.environ['POISONED'] = str(os.getpid())",))
+                return exec, (f"import os, pathlib; pathlib.Path({file!r}).write_text(str(os.getpid()))",)
 
         return Poison()
 
     @ct.lattice
-    def workflow():
-        return poison()
+    def workflow(file):
+        return poison(file)
 
-    result = ct.dispatch_sync(workflow)()
+    opened = tmp_path / "opened"
+    result = ct.dispatch_sync(workflow)(str(opened))
     assert result.status == Status.COMPLETED
+    assert not opened.exists()
+
+    # The client is who opens it, and the value does write itself down when it is opened.
     assert result.result is None
-    assert os.environ.pop("POISONED") == str(os.getpid())
-    assert processes_of(home)
+    assert opened.read_text() == str(os.getpid())
