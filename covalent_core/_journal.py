@@ -78,7 +78,8 @@ class Journal:
         self._seen_order = -1
         # Connections of its own, and past SQLAlchemy: under load its share would be half of the dispatcher's work.
         self._writer = store.database.engine.raw_connection()
-        self._cursor = store.database.engine.raw_connection().cursor()
+        self._reader = store.database.engine.raw_connection()
+        self._cursor = self._reader.cursor()
 
     # --- reading -------------------------------------------------------------------------------------------------
 
