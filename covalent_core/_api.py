@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from covalent_core._graph import short
 from covalent_core._home import Home, find_home
-from covalent_core._lattice import Lattice
+from covalent_core._lattice import Lattice, dump_for_redispatch
 from covalent_core._spawn import ensure_dispatcher, is_served, ring, start_dispatcher
 from covalent_core._status import Status
 from covalent_core.errors import DispatchError, GraphError, ResultTimeoutError
 
 if TYPE_CHECKING:
     from covalent_core._cancellation import CancelOutcome
+    from covalent_core._graph import TransportGraph
     from covalent_core._result import Result
-    from covalent_core._store import Store
+    from covalent_core._store import NewDispatch, Store
 
 P = ParamSpec("P")
 
@@ -46,8 +47,7 @@ def dispatch(lattice: Lattice[P, Any]) -> Callable[P, str]:
         # Both take a moment to start, so they start together.
         start_dispatcher(home)
         graph = lattice.build_graph(*args, **kwargs)
-        shown = [short(value) for value in args], {name: short(value) for name, value in kwargs.items()}
-        dispatch_id = _store(home).add_dispatch(graph, *shown, _client())
+        dispatch_id = _store(home).add_dispatch(_new_dispatch(lattice, graph, args, kwargs))
         _wake(home)
         return dispatch_id
 
@@ -107,13 +107,16 @@ def cancel(dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: s
     Raises:
         DispatchNotFoundError: There is no such dispatch.
         NodeNotFoundError: It has no such node; then nothing is cancelled.
+        SublatticeNodeError: The nodes are those of a sublattice, which can be cancelled only as a whole.
     """
+    from covalent_core._orders import request_cancel
+
     for node_id in task_ids or ():
         if not isinstance(node_id, int) or isinstance(node_id, bool):
             raise DispatchError(f"task_ids takes node ids, which are integers, not {node_id!r}")
 
     home = find_home()
-    outcome = _store(home).request_cancel(dispatch_id, task_ids, reason or BY_USER, _client())
+    outcome = request_cancel(_store(home), dispatch_id, task_ids, reason or BY_USER, _client())
 
     if not _store(home).get_status(dispatch_id).terminal:
         _wake(home)
@@ -142,6 +145,13 @@ def list_dispatches(status: Status | str | Iterable[Status | str] | None = None,
         raise DispatchError(f"{error}; statuses are: {', '.join(Status)}") from None
 
     return [Result(store, row.dispatch_id) for row in store.list_dispatches(statuses, limit)]
+
+
+def _new_dispatch(lattice: Lattice[Any, Any], graph: TransportGraph, args: Any, kwargs: Any) -> NewDispatch:
+    from covalent_core._store import NewDispatch
+
+    shown = [short(value) for value in args], {name: short(value) for name, value in kwargs.items()}
+    return NewDispatch(graph, _client(), *shown, *dump_for_redispatch(lattice, args, kwargs))
 
 
 def _wait(home: Home, store: Store, dispatch_id: str, timeout: float | None) -> None:

@@ -38,6 +38,11 @@ class CancelTarget:
         """Whether this call is what stops the node."""
         return self.outcome in ("prevented", "stopping")
 
+    @property
+    def open(self) -> bool:
+        """Whether something of the node may still have to be ended."""
+        return self.outcome in ("stopping", "already cancelling")
+
 
 @dataclass(frozen=True, repr=False)
 class CancelOutcome:
@@ -74,6 +79,11 @@ class CancelOutcome:
     def _why_not(self) -> str:
         found = sorted({target.outcome for target in self.targets})
         return f" ({', '.join(found)})" if found else ", it had ended"
+
+
+def upstream(node_id: int, name: str, what: str) -> str:
+    """Say why a node that never started is cancelled."""
+    return f"upstream node {node_id} ({name}) {what}"
 
 
 def downstream(edges: Iterable[tuple[int, int]], sources: Collection[int]) -> dict[int, int]:

@@ -7,16 +7,19 @@ import logging
 import os
 import signal
 import stat
+import time
 from contextlib import suppress
+from math import inf
 from typing import IO
 
 import anyio
-from anyio import create_task_group, move_on_after, open_signal_receiver, wait_readable
+from anyio import create_task_group, move_on_after, open_signal_receiver, to_thread, wait_readable
 
 from covalent_core._database import now
 from covalent_core._graph import ExecutorSpec
 from covalent_core._home import Home
 from covalent_core._journal import Journal
+from covalent_core._orders import request_cancel
 from covalent_core._shared import SharedExecutor
 from covalent_core._store import Store
 from covalent_core._walk import Walk
@@ -90,25 +93,41 @@ class Dispatcher:
 
             self._journal.look_for_orders()
             await self._journal.store_progress()
+            await self._cancel_what_is_late()
 
             if self._walks:
                 busy_until = now()
             elif self._idle_seconds is not None and now() - busy_until >= self._idle_seconds:
                 return
 
-            with move_on_after(POLL_SECONDS):
+            with move_on_after(min(POLL_SECONDS, self._seconds_left())):
                 await wait_readable(bell)
 
             with suppress(BlockingIOError):
                 os.read(bell.fileno(), 65536)
 
     async def _take_up(self, dispatch_id: str) -> None:
-        walk = Walk(self._journal.load(dispatch_id), self._journal, self._shared, self._forget)
+        walk = Walk(self._journal.load(dispatch_id), self._journal, self._tasks, self._shared, self._forget)
         self._walks[dispatch_id] = walk
         await walk.start()
 
     def _forget(self, walk: Walk) -> None:
         self._walks.pop(walk.dispatch_id, None)
+        parent, node_id = walk.parent
+
+        if parent in self._walks:
+            self._walks[parent].sublattice_ended(node_id)
+
+    def _seconds_left(self) -> float:
+        """Return how long it is until the next dispatch has taken too long."""
+        return max(0.0, min((walk.deadline for walk in self._walks.values() if walk.deadline), default=inf) - now())
+
+    async def _cancel_what_is_late(self) -> None:
+        for walk in [walk for walk in self._walks.values() if walk.deadline and walk.deadline <= now()]:
+            walk.deadline = None
+            reason = f"timed out after {walk.timeout:g} s"
+            await to_thread.run_sync(request_cancel, self._journal.store, walk.dispatch_id, None, reason, "timeout")
+            self._journal.look_for_orders()
 
     def _shared(self, spec: ExecutorSpec) -> SharedExecutor:
         if spec not in self._executors:
@@ -121,8 +140,10 @@ class Dispatcher:
         for order in self._journal.orders_since(self._last_order):
             self._last_order = order.id
 
-            if order.dispatch_id in self._walks:
-                self._walks[order.dispatch_id].look_again()
+            # A sublattice that nobody has taken up yet may have been ended by the order alone.
+            for dispatch_id in (order.dispatch_id, order.parent_dispatch_id):
+                if dispatch_id in self._walks:
+                    self._walks[dispatch_id].look_again()
 
     async def _end_when_told(self) -> None:
         with open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -136,9 +157,14 @@ def take_lock(home: Home) -> IO[str] | None:
     """Return the lock that makes this process the dispatcher of `home`, or None if another process has it."""
     lock = open(home.lock, "a+")
 
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    for attempt in range(5):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            # A client that looks whether there is a dispatcher holds it for a moment.
+            time.sleep(0.002 * attempt)
+    else:
         lock.close()
         return None
 

@@ -7,12 +7,19 @@ import dis
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
-from covalent_core._executors import describe
-from covalent_core._graph import NodeOutput, TransportGraph, graph_being_built, name_of, short
+from covalent_core._graph import (
+    ExecutorSpec,
+    NodeOutput,
+    TransportGraph,
+    graph_being_built,
+    is_composing,
+    name_of,
+    short,
+)
 from covalent_core.errors import GraphError
 
 P = ParamSpec("P")
@@ -27,12 +34,16 @@ class Electron(Generic[P, R]):
     Attributes:
         function: The function itself.
         executor: Where it runs: an executor, the name of one, or None for the lattice's.
+        options: What has been set of retries, retry_delay, timeout and grace.
     """
 
-    def __init__(self, function: Callable[P, R], executor: Any = None) -> None:
+    def __init__(
+        self, function: Callable[P, R], executor: Any = None, options: Mapping[str, Any] | None = None
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.executor = executor
+        self.options = check_options(f"electron {self.name}", options or {})
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Add a node to the lattice being built, or just run the function.
@@ -46,13 +57,15 @@ class Electron(Generic[P, R]):
             return self.function(*args, **kwargs)
 
         check_call(self.function, f"electron {self.name}", args, kwargs)
+        chosen = graph.replacements.get(self.name, self)
+        spec = None if chosen.executor is None else graph.spec_of(chosen.executor, describe)
         # Whoever composes a lattice sees the type of the value; the stand-in behaves like one.
-        spec = None if self.executor is None else graph.spec_of(self.executor, describe)
-        return graph.add_call(self.name, self.function, args, kwargs, spec)  # type: ignore[return-value]
+        output: Any = graph.add_call(self.name, chosen.function, args, kwargs, spec, chosen.options)
+        return output  # type: ignore[no-any-return]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind a method to its object, as a plain function does."""
-        return self if instance is None else Electron(self.function.__get__(instance), self.executor)
+        return self if instance is None else Electron(self.function.__get__(instance), self.executor, self.options)
 
     @property
     def name(self) -> str:
@@ -60,6 +73,10 @@ class Electron(Generic[P, R]):
         return getattr(self.function, "__name__", type(self.function).__name__)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if is_composing():
+            spec = None if self.executor is None else describe(self.executor)
+            return Electron, (self.function, spec, self.options)
+
         # Inside a task an electron is its function; built-ins bring it back, so the far side needs nothing of ours.
         return operator.itemgetter(0), ((self.function,),)
 
@@ -67,18 +84,73 @@ class Electron(Generic[P, R]):
 @overload
 def electron(function: Callable[P, R], /) -> Electron[P, R]: ...
 @overload
-def electron(*, executor: Any = None) -> Callable[[Callable[P, R]], Electron[P, R]]: ...
-def electron(function: Any = None, /, *, executor: Any = None) -> Any:
+def electron(
+    *,
+    executor: Any = None,
+    retries: int | None = None,
+    retry_delay: float | None = None,
+    timeout: float | None = None,
+    grace: float | None = None,
+) -> Callable[[Callable[P, R]], Electron[P, R]]: ...
+def electron(function: Any = None, /, *, executor: Any = None, **options: Any) -> Any:
     """Turn a function into an electron.
 
     Args:
         executor: Where it runs: an executor instance, or the name of an installed one with the options of the
             configuration. Default: the lattice's executor.
+        retries: How often it is run again when it has failed. A task that was cancelled never is. Default: 0.
+        retry_delay: Seconds before it is run again. Default: 0.
+        timeout: Seconds after which it is ended as by a cancel and has failed. They begin where the function begins.
+        grace: Seconds between SIGTERM and SIGKILL when it is cancelled. Default: the executor's.
+
+    Raises:
+        GraphError: An option is unknown or does not fit.
     """
     if function is None:
-        return lambda function: Electron(function, executor)
+        return lambda function: Electron(function, executor, options)
 
-    return Electron(function, executor)
+    return Electron(function, executor, options)
+
+
+def check_options(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are set.
+
+    Raises:
+        GraphError: One is unknown or does not fit.
+    """
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise GraphError(f"{what} has no option {name!r}; options: executor, {', '.join(OPTIONS)}")
+
+        kind, least, words = OPTIONS[name]
+        fits = value is None or (isinstance(value, kind) and not isinstance(value, bool) and value >= least)
+
+        if not fits or (name == "timeout" and value == 0):
+            raise GraphError(f"{what}: {name} is {value!r}, expected {words}")
+
+    return {name: value for name, value in options.items() if value is not None}
+
+
+_SECONDS = ((int, float), 0, "a number of seconds")
+
+#: The options of an electron: type, least value, in words.
+OPTIONS: dict[str, tuple[Any, float, str]] = {
+    "retries": (int, 0, "a whole number, 0 or more"),
+    "retry_delay": _SECONDS,
+    "timeout": ((int, float), 0, "a number of seconds above 0"),
+    "grace": _SECONDS,
+}
+
+
+def describe(executor: Any) -> ExecutorSpec:
+    """Return an executor as the store keeps it; one that already is in that form as it is."""
+    if isinstance(executor, ExecutorSpec):
+        return executor
+
+    # Not needed where a sublattice is built: there all executors have this form, and no plugin is installed.
+    from covalent_core import _executors
+
+    return _executors.describe(executor)
 
 
 def wait(child: Any, parents: Any) -> Any:

@@ -70,6 +70,7 @@ class BoundExecutor:
         self._hooks.register(_Defaults())
         self._callers = {name: getattr(self._hooks.hook, name) for name in _marked(hookspecs, "spec")}
         firsts = {name: caller.get_hookimpls()[-1].function for name, caller in self._callers.items()}
+        self.cancels_members = "cancel_members" in _marked(executor, "impl")
         self._is_async = {name: inspect.iscoroutinefunction(function) for name, function in firsts.items()}
 
     async def call(self, hook: str, **arguments: Any) -> Any:
@@ -93,6 +94,10 @@ class _Defaults:
     # Plain functions: pluggy also comes here where a plugin's own hook has returned None.
     @hookimpl(trylast=True)
     def find(self) -> None:
+        return None
+
+    @hookimpl(trylast=True)
+    def cancel_members(self) -> None:
         return None
 
     @hookimpl(trylast=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,15 +28,26 @@ class TaskCall:
 
     Attributes:
         function: The pickled function.
-        call: The pickled ``(args, kwargs)``; outputs of other nodes stand in it as persistent ids.
-        inputs: The outputs that `function` and `call` name, by node id.
+        call: The pickled ``(args, kwargs)``.
+        function_sources: The nodes whose outputs stand in `function`, where it has the persistent ids 0, 1, …
+        call_sources: As `function_sources`, for `call`.
+        inputs: Of these outputs those that are known, by node id; the others come from nodes of the same job.
+        needs: Every node that must have completed before this one, those outputs' nodes among them.
+        timeout: Seconds that the function may take, None for ever. The runner sees to it; an executor that runs
+            something else must.
+        graph: Whether the function builds the graph of a sublattice, and its output is to be kept as it is.
     """
 
     node_id: int
     name: str
     function: Value
     call: Value
-    inputs: Mapping[int, Value]
+    function_sources: Sequence[int] = ()
+    call_sources: Sequence[int] = ()
+    inputs: Mapping[int, Value] = field(default_factory=dict)
+    needs: Sequence[int] = ()
+    timeout: float | None = None
+    graph: bool = False
 
 
 @dataclass
@@ -63,6 +74,7 @@ class Job:
     job_handle: str | None = None
     _cancel_reason: str | None = field(default=None, repr=False)
     _report: Callable[[float, float | None, str], None] = field(default=lambda *_: None, repr=False)
+    _take: Callable[[Mapping[str, Value]], None] = field(default=lambda _: None, repr=False)
 
     @property
     def node_ids(self) -> list[int]:
@@ -93,18 +105,30 @@ class Job:
         """Say how far the step in flight is; cheap enough to be called for every chunk."""
         self._report(done, total, unit)
 
+    def report_results(self, results: Mapping[str, Value]) -> None:
+        """Hand over result files of nodes of a pack that have ended while others run, so that they can be seen.
+
+        Optional: what has not been handed over when `run` returns is taken from `fetch`. Only from `run`.
+        """
+        self._take(results)
+
     @property
     def order(self) -> dict[str, Any]:
         """What the supervisor of the runner has to know, without opening the job."""
-        return {"ticket": self.ticket, "node_ids": self.node_ids, "python": self.spec["python"]}
+        order: dict[str, Any] = {"ticket": self.ticket, "node_ids": self.node_ids, "python": self.spec["python"]}
+        timeouts = {task.node_id: task.timeout for task in self.tasks if task.timeout is not None}
+        return {**order, "timeouts": timeouts} if timeouts else order
 
     @cached_property
     def spec(self) -> dict[str, Any]:
         """The job in plain built-in types, as the runner reads it. Values above a size are paths of files."""
         values: dict[int | str, tuple[str, Any]] = {}
+        functions: dict[Value, str] = {}
 
         for task in self.tasks:
-            values[f"function-{task.node_id}"] = _plain(task.function)
+            # Nodes that are packed together often call the same function.
+            key = functions.setdefault(task.function, f"function-{task.node_id}")
+            values[key] = _plain(task.function)
             values[f"call-{task.node_id}"] = _plain(task.call)
             values.update((node_id, _plain(value)) for node_id, value in task.inputs.items())
 
@@ -116,11 +140,14 @@ class Job:
             "workdir": "",
             "environment": {},
             "values": values,
-            "tasks": [
-                {"node_id": task.node_id, "function": f"function-{task.node_id}", "call": f"call-{task.node_id}"}
-                for task in self.tasks
-            ],
+            "tasks": [_task_spec(task, functions[task.function]) for task in self.tasks],
         }
+
+
+def _task_spec(task: TaskCall, function: str) -> dict[str, Any]:
+    sources = {"function_sources": list(task.function_sources), "call_sources": list(task.call_sources)}
+    call = {"node_id": task.node_id, "function": function, "call": f"call-{task.node_id}"}
+    return {**call, **sources, "needs": list(task.needs), "graph": task.graph}
 
 
 def _plain(value: Value) -> tuple[str, Any]:

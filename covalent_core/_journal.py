@@ -8,7 +8,7 @@ that a cancel has overtaken is never taken for the winner.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +33,7 @@ from covalent_core._schema import (
 )
 from covalent_core._status import Status
 from covalent_core._store import OPEN, Store
-from covalent_core._transitions import NodeEnd, Prepared, Write, node_key
+from covalent_core._transitions import NodeEnd, Prepared, Requeue, Write, node_key
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +52,18 @@ LAST_ORDER = "SELECT max(id) FROM cancel_orders"
 class StoredDispatch:
     """A dispatch as a dispatcher takes it up: new, or left behind by one that is gone."""
 
-    dispatch_id: str
+    dispatch: Row[Any]
     nodes: list[Row[Any]]
     edges: list[tuple[int, int]]
     functions: dict[int, Value]
     executors: dict[int, ExecutorSpec]
     jobs: list[tuple[Row[Any], list[int]]]
+    children: list[tuple[int, str]]
+
+
+def _attempt_row(dispatch_id: str, node: Requeue) -> dict[str, Any]:
+    assert node.failed is not None
+    return {**node.failed.as_row(dispatch_id), "b_attempt": node.attempt - 1}
 
 
 class Journal:
@@ -99,13 +105,23 @@ class Journal:
             used = {row.executor_id for row in rows}
             specs = select(executors).where(executors.c.id.in_(used))
             return StoredDispatch(
-                dispatch_id,
+                self.store.find_dispatch(connection, dispatch_id),
                 rows,
                 [(row.source, row.target) for row in connection.execute(arrows)],
                 {row.place: row.content for row in connection.execute(pickled)},
                 {row.id: ExecutorSpec(row.name, row.options) for row in connection.execute(specs)},
                 self._open_jobs(connection, dispatch_id),
+                self._children(connection, dispatch_id),
             )
+
+    def _children(self, connection: Connection, dispatch_id: str) -> list[tuple[int, str]]:
+        """Return the dispatches of sublattices whose nodes have not ended."""
+        here = (nodes.c.dispatch_id == dispatches.c.parent_dispatch_id) & (
+            nodes.c.node_id == dispatches.c.parent_node_id
+        )
+        query = select(dispatches.c.parent_node_id, dispatches.c.dispatch_id).join(nodes, here)
+        query = query.where(dispatches.c.parent_dispatch_id == dispatch_id, nodes.c.status.in_(OPEN))
+        return [(row.parent_node_id, row.dispatch_id) for row in connection.execute(query)]
 
     def _open_jobs(self, connection: Connection, dispatch_id: str) -> list[tuple[Row[Any], list[int]]]:
         query = select(jobs).where(jobs.c.dispatch_id == dispatch_id, jobs.c.released.is_(None))
@@ -124,17 +140,16 @@ class Journal:
         with self._database.read() as connection:
             return list(connection.execute(query))
 
-    def is_cancelled(self, dispatch_id: str) -> bool:
-        """Return whether a cancel of the whole dispatch stopped anything."""
-        query = select(dispatches.c.cancel_requested).where(dispatches.c.dispatch_id == dispatch_id)
-
+    def get_dispatch(self, dispatch_id: str) -> Row[Any]:
+        """Return the row of a dispatch."""
         with self._database.read() as connection:
-            return bool(connection.execute(query).scalar_one())
+            return self.store.find_dispatch(connection, dispatch_id)
 
     def orders_since(self, last: int) -> list[Row[Any]]:
-        """Return the cancel orders after `last`: id, dispatch_id."""
+        """Return the cancel orders after `last`: id, dispatch_id, and the dispatch that this is a sublattice of."""
         query = (
-            select(cancel_orders.c.id, cancel_orders.c.dispatch_id)
+            select(cancel_orders.c.id, cancel_orders.c.dispatch_id, dispatches.c.parent_dispatch_id)
+            .join(dispatches, dispatches.c.dispatch_id == cancel_orders.c.dispatch_id)
             .where(cancel_orders.c.id > last)
             .order_by(cancel_orders.c.id)
         )
@@ -209,9 +224,14 @@ class Journal:
             urgent=True,
         )
 
-    async def end_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
-        """Nodes have ended, each unless a cancel came before; the caller sees that by the order it was told of."""
-        await self._write(*((transitions.END_NODE, end.as_row(dispatch_id)) for end in ends))
+    async def end_nodes(self, dispatch_id: str, ends: list[NodeEnd], again: Sequence[Requeue] = ()) -> None:
+        """Nodes have ended, or are to start again, each unless a cancel came before.
+
+        The caller sees that by the order it was told of.
+        """
+        failed = [(transitions.ADD_ATTEMPT, _attempt_row(dispatch_id, node)) for node in again if node.failed]
+        requeued = [(transitions.REQUEUE_NODE, node.as_row(dispatch_id)) for node in again]
+        await self._write(*((transitions.END_NODE, end.as_row(dispatch_id)) for end in ends), *failed, *requeued)
 
     async def end_cancelled_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
         """Nothing of these nodes is alive any more; those that were CANCELLING are CANCELLED."""

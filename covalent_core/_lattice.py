@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from covalent_core._electron import check_call
-from covalent_core._executors import describe
-from covalent_core._graph import TransportGraph, building, graph_being_built
+from covalent_core._electron import Electron, check_call, check_options, describe
+from covalent_core._exchange import to_json
+from covalent_core._graph import (
+    SUBLATTICE,
+    ExecutorSpec,
+    Role,
+    TransportGraph,
+    building,
+    composing,
+    graph_being_built,
+    is_composing,
+)
+from covalent_core._pickling import dumps
 from covalent_core.errors import GraphError
 
 P = ParamSpec("P")
@@ -21,28 +31,42 @@ class Lattice(Generic[P, R]):
     Attributes:
         function: The function itself.
         executor: Where electrons run that name no executor.
+        options: What its electrons have that do not set it themselves: retries, retry_delay, timeout and grace.
+        timeout: Seconds after which a dispatch of it is cancelled.
+        pack: How its electrons are packed into jobs.
     """
 
-    def __init__(self, function: Callable[P, R], executor: Any = "local") -> None:
+    def __init__(
+        self,
+        function: Callable[P, R],
+        executor: Any = None,
+        options: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        pack: int | str | None = None,
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.executor = executor
+        self.options = check_options(f"lattice {self.name}", options or {})
+        self.timeout = check_options(f"lattice {self.name}", {"timeout": timeout}).get("timeout")
+        self.pack = check_pack(f"lattice {self.name}", pack)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Just run the function; to run it as a workflow, dispatch it.
+        """Just run the function; in a lattice that is being built, add a node that becomes a dispatch of its own.
 
         Raises:
-            GraphError: Another lattice is being built.
+            GraphError: An argument does not fit the function's signature or cannot be pickled.
         """
         graph = graph_being_built()
 
-        if graph is not None:
-            raise GraphError(
-                f"lattice {self.name!r} is called in lattice {graph.lattice!r}, and sublattices are not supported yet; "
-                f"call {self.name}.function(...) to make its electrons part of {graph.lattice!r}"
-            )
+        if graph is None:
+            return self.function(*args, **kwargs)
 
-        return self.function(*args, **kwargs)
+        check_call(self.function, f"lattice {self.name}", args, kwargs)
+        spec = graph.default_executor if self.executor is None else graph.spec_of(self.executor, describe)
+        function = Sublattice(self, spec, graph.local)
+        output: Any = graph.add_call(SUBLATTICE + self.name, function, args, kwargs, spec, {}, Role.SUBLATTICE)
+        return output  # type: ignore[no-any-return]
 
     @property
     def name(self) -> str:
@@ -56,27 +80,113 @@ class Lattice(Generic[P, R]):
             GraphError: The function does what cannot become a graph; nothing is stored.
             ExecutorError: An executor is not installed or its options are wrong.
         """
+        local = describe("local")
+        spec = local if self.executor is None else describe(self.executor)
+        return self.build_graph_on(spec, local, {}, args, kwargs)
+
+    def build_graph_on(
+        self,
+        executor: ExecutorSpec,
+        local: ExecutorSpec,
+        replacements: Mapping[str, Electron[Any, Any]],
+        args: Any,
+        kwargs: Any,
+    ) -> TransportGraph:
+        """Build the graph for a default executor that is known; see `build_graph`.
+
+        Args:
+            local: The executor of this machine.
+            replacements: Electrons to call instead of others, by their names.
+        """
         check_call(self.function, f"lattice {self.name}", args, kwargs)
-        graph = TransportGraph(self.name, describe(self.executor))
+        settings = {"timeout": self.timeout, "pack": self.pack}
+        graph = TransportGraph(self.name, executor, local, self.options, replacements, settings)
 
         with building(graph):
-            value = self.function(*args, **kwargs)
-            graph.result, _ = graph.pickle(value, f"the return value of lattice {self.name!r}")
+            graph.set_result(self.function(*args, **kwargs))
 
         return graph
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        spec = describe(self.executor) if is_composing() and self.executor is not None else self.executor
+        return Lattice, (self.function, spec, self.options, self.timeout, self.pack)
+
+
+class Sublattice:
+    """What the node of a sublattice runs: it builds the graph, where the node runs, and gives it as JSON."""
+
+    def __init__(self, lattice: Lattice[Any, Any], executor: ExecutorSpec, local: ExecutorSpec) -> None:
+        self._lattice = lattice
+        self._executor = executor
+        self._local = local
+
+    def __call__(self, *args: Any, **kwargs: Any) -> bytes:
+        return to_json(self._lattice.build_graph_on(self._executor, self._local, {}, args, kwargs))
 
 
 @overload
 def lattice(function: Callable[P, R], /) -> Lattice[P, R]: ...
 @overload
-def lattice(*, executor: Any = "local") -> Callable[[Callable[P, R]], Lattice[P, R]]: ...
-def lattice(function: Any = None, /, *, executor: Any = "local") -> Any:
+def lattice(
+    *,
+    executor: Any = None,
+    retries: int | None = None,
+    retry_delay: float | None = None,
+    task_timeout: float | None = None,
+    grace: float | None = None,
+    timeout: float | None = None,
+    pack: int | str | None = None,
+) -> Callable[[Callable[P, R]], Lattice[P, R]]: ...
+def lattice(
+    function: Any = None,
+    /,
+    *,
+    executor: Any = None,
+    timeout: float | None = None,
+    pack: int | str | None = None,
+    task_timeout: float | None = None,
+    **options: Any,
+) -> Any:
     """Turn a function into a lattice.
+
+    Called in another lattice it is a sublattice: one node there, and a dispatch of its own when that node runs.
 
     Args:
         executor: Where electrons run that name no executor of their own: an instance, or an installed one's name.
-    """
-    if function is None:
-        return lambda function: Lattice(function, executor)
+            Default: for a sublattice that of the lattice it is called in, else the local one.
+        retries: For electrons that do not set it themselves; so are retry_delay and grace. See `electron`.
+        task_timeout: The timeout of electrons that set none.
+        timeout: Seconds after which the whole dispatch is cancelled.
+        pack: How electrons are packed into jobs, unless their executor says it: a number, how many that are ready
+            together make one job; "chain", each with what needs only it and runs on the same executor; "auto", as many
+            jobs as the executor has workers, with chains. Default: one job each.
 
-    return Lattice(function, executor)
+    Raises:
+        GraphError: An option is unknown or does not fit.
+    """
+    options["timeout"] = task_timeout
+
+    if function is None:
+        return lambda function: Lattice(function, executor, options, timeout, pack)
+
+    return Lattice(function, executor, options, timeout, pack)
+
+
+def dump_for_redispatch(lattice: Lattice[Any, Any], args: Any, kwargs: Any) -> tuple[bytes, bytes]:
+    """Return a lattice and its arguments, pickled so that the graph can be built again from them."""
+    with composing():
+        return dumps(lattice, lambda _: None), dumps((args, kwargs), lambda _: None)
+
+
+def check_pack(what: str, pack: int | str | None) -> int | str | None:
+    """Return how to pack.
+
+    Raises:
+        GraphError: It does not fit.
+    """
+    number = isinstance(pack, int) and not isinstance(pack, bool) and pack >= 1
+
+    if pack is not None and not number and pack not in ("chain", "auto"):
+        raise GraphError(f"{what}: pack is {pack!r}, expected a whole number from 1 on, 'chain' or 'auto'")
+
+    return pack

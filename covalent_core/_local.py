@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from anyio import fail_after, sleep
 
@@ -25,6 +28,9 @@ KILL_SECONDS = 10.0
 #: How often the lock of a supervisor is looked at that has yet to notice that its dispatcher has died.
 LOCK_SECONDS = 0.005
 
+#: How often it is looked whether the nodes of a pack that were cancelled have ended.
+MEMBER_SECONDS = 0.005
+
 
 @dataclass
 class LocalExecutor:
@@ -37,6 +43,7 @@ class LocalExecutor:
         grace: Seconds between SIGTERM and SIGKILL when a task is cancelled. A task that neither asks
             `ct.current_task()` nor handles SIGTERM ends at once.
         python: The interpreter that runs them. Default: the client's.
+        pack: How electrons are packed into jobs, see `ct.lattice`. Default: as the lattice says.
     """
 
     max_workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
@@ -44,6 +51,7 @@ class LocalExecutor:
     environment: dict[str, str] = field(default_factory=dict)
     grace: float = DEFAULT_GRACE
     python: str = sys.executable
+    pack: int | Literal["chain", "auto"] | None = None
 
     async def __aenter__(self) -> LocalExecutor:
         self._jobs = find_home().jobs
@@ -110,7 +118,7 @@ class LocalExecutor:
         process = ProcessHandle.parse(job_handle)
 
         try:
-            with fail_after(self.grace + KILL_SECONDS):
+            with fail_after(job.grace + KILL_SECONDS):
                 if not await self._end_by_word(job, location):
                     process.signal(15)
                     await process.wait()
@@ -120,6 +128,22 @@ class LocalExecutor:
                 f"the processes below {process.pid} are alive {KILL_SECONDS:g} s after SIGKILL; "
                 f"see: ps --forest -g {process.pid}"
             ) from None
+
+        return self._results(job)
+
+    @hookimpl
+    async def cancel_members(self, job: Job, location: str, node_ids: list[int]) -> Results:
+        if job.ticket in self._busy:
+            self._busy[job.ticket].send(cancel=job.ticket, nodes=node_ids, grace=job.grace)
+        else:
+            await self._until_alone()
+            part = Path(f"{location}.cancel.part")
+            part.write_text(json.dumps(node_ids))
+            part.rename(f"{location}.cancel")
+
+        with fail_after(job.grace + KILL_SECONDS):
+            while not all(self._has_ended(job, node_id) for node_id in node_ids):
+                await sleep(MEMBER_SECONDS)
 
         return self._results(job)
 
@@ -144,20 +168,20 @@ class LocalExecutor:
             self._done.pop(job.ticket).send(release=job.ticket)
 
         members = (f".{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
-        remove(self._jobs / job.ticket, [".call", ".process", ".ended", *members])
+        remove(self._jobs / job.ticket, [".call", ".cancel", ".process", ".ended", *members])
 
     def _offer(self, job: Job, location: str, call: bytes) -> Worker:
         """Give a job to a worker; to another one if that has been ended from outside while it was idle."""
         while self._idle:
             worker = self._idle.pop()
 
-            if worker.send(call, **job.order, grace=self.grace, prefix=location):
+            if worker.send(call, **job.order, grace=job.grace, prefix=location):
                 break
 
             worker.close()
         else:
             worker = Worker(self.python, self._jobs)
-            worker.send(call, **job.order, grace=self.grace, prefix=location)
+            worker.send(call, **job.order, grace=job.grace, prefix=location)
 
         self._busy[job.ticket] = worker
         return worker
@@ -165,7 +189,7 @@ class LocalExecutor:
     async def _end_by_word(self, job: Job, location: str) -> bool:
         """Let the supervisor of a job end it if there is a line to it; return whether the job has ended."""
         if job.ticket in self._busy:
-            self._busy[job.ticket].send(cancel=job.ticket, grace=self.grace)
+            self._busy[job.ticket].send(cancel=job.ticket, grace=job.grace)
             return await self._until_ended(job)
 
         if job.ticket not in self._done:
@@ -186,7 +210,11 @@ class LocalExecutor:
                 return False
 
             if "node" in answer and record:
-                outcomes[f"{job.ticket}.{answer['node']}.outcome"] = record
+                name = f"{job.ticket}.{answer['node']}.outcome"
+                outcomes[name] = record
+
+                if "ended" not in answer:
+                    job.report_results(self._results(job))
 
             if "ended" in answer or "refused" in answer:
                 self._idle.append(self._busy.pop(job.ticket))
@@ -210,11 +238,13 @@ class LocalExecutor:
             else:
                 remove(self._inherited.pop().with_suffix(""), OUTPUTS)
 
-    def _results(self, job: Job) -> Results:
-        if job.ticket not in self._done:
-            return str(self._jobs)
+    def _has_ended(self, job: Job, node_id: int) -> bool:
+        name = f"{job.ticket}.{node_id}.outcome"
+        return name in self._outcomes.get(job.ticket, {}) or os.path.exists(self._jobs / name)
 
-        results = self._outcomes[job.ticket]
+    def _results(self, job: Job) -> Mapping[str, Value]:
+        """Return the result files of a job: those that came as messages, and what is in files."""
+        results = self._outcomes.get(job.ticket, {})
         names = (f"{job.ticket}.{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
         files = {name: self._jobs / name for name in names if name not in results}
         return {**results, **{name: file for name, file in files.items() if file.exists()}}

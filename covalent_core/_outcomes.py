@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,19 @@ from covalent_core._transitions import NodeEnd
 from covalent_core._values import Values
 
 
-async def take_over(job: Job, results: Results, values: Values) -> list[NodeEnd]:
-    """Return how each node of a job ended, according to its result files; large values are moved out of a folder."""
+async def take_over(job: Job, node_ids: Iterable[int], results: Results, values: Values) -> list[NodeEnd]:
+    """Return how nodes of a job ended, according to its result files; large values are moved out of a folder.
+
+    A node of a pack that did not begin, because one that it needs did not complete, has no end of its own.
+    """
+    chosen = list(node_ids)
 
     def take_all() -> list[NodeEnd]:
-        return [_take(job, node_id, results, values) for node_id in job.node_ids]
+        ends = [_take(job, node_id, results, values) for node_id in chosen]
+        return [end for end in ends if end is not None]
 
     # Large values are flushed to disk, which takes long enough to be worth a thread.
-    if any(_has(results, f"{job.ticket}.{node_id}.value") for node_id in job.node_ids):
+    if any(_has(results, f"{job.ticket}.{node_id}.value") for node_id in chosen):
         return await to_thread.run_sync(take_all)
 
     return take_all()
@@ -36,6 +41,11 @@ def add_output(job: Job, results: Results, ends: list[NodeEnd]) -> None:
         with suppress(OSError, KeyError, ValueError):
             header, _ = _read_outcome(results, f"{job.ticket}.{end.node_id}.outcome")
             end.stdout, end.stderr = header["stdout"], header["stderr"]
+
+
+def in_results(job: Job, node_ids: Iterable[int], results: Results) -> list[int]:
+    """Return those of the nodes that have an outcome in these results."""
+    return [node_id for node_id in node_ids if _has(results, f"{job.ticket}.{node_id}.outcome")]
 
 
 def _has(results: Results, name: str) -> bool:
@@ -52,7 +62,7 @@ def _read_outcome(results: Results, name: str) -> tuple[dict[str, Any], bytes]:
     return json.loads(header), content
 
 
-def _take(job: Job, node_id: int, results: Results, values: Values) -> NodeEnd:
+def _take(job: Job, node_id: int, results: Results, values: Values) -> NodeEnd | None:
     name = f"{job.ticket}.{node_id}"
 
     try:
@@ -60,12 +70,16 @@ def _take(job: Job, node_id: int, results: Results, values: Values) -> NodeEnd:
     except (FileNotFoundError, KeyError):
         return NodeEnd(node_id, Status.FAILED, "the job ended without an outcome for this node", "run")
 
+    if header["status"] == "SKIPPED":
+        return None
+
     value: Value | None = content or None
 
     if header["file"]:
         value = values.take(job.dispatch_id, f"output-{node_id}-{job.attempt}", _content(results, f"{name}.value"))
 
     completed = header["status"] == Status.COMPLETED
+    graph = completed and any(task.graph for task in job.tasks if task.node_id == node_id)
     return NodeEnd(
         node_id,
         # TERMINATED without a cancel of ours: somebody else ended the process.
@@ -74,8 +88,9 @@ def _take(job: Job, node_id: int, results: Results, values: Values) -> NodeEnd:
         None if completed else "run",
         header["started"],
         header["ended"],
-        value if completed else None,
+        value if completed and not graph else None,
         None if completed else value,
         header["stdout"],
         header["stderr"],
+        value if graph else None,
     )

@@ -20,6 +20,9 @@ from urllib.parse import unquote, urlparse
 
 import cloudpickle
 
+#: What travels with every job, so that it is found wherever a pickle is opened.
+OURS = ("covalent_core", "cloudpickle")
+
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
     def __init__(self, file: io.BytesIO, reference: Callable[[Any], int | None]) -> None:
@@ -96,6 +99,9 @@ def _is_own(name: str, module: ModuleType) -> bool:
 @cache
 def _is_own_file(name: str, file: str) -> bool:
     path, package = os.path.realpath(file), name.partition(".")[0]
+
+    if package in OURS:
+        return False
 
     if path.startswith(_installation_folders()) or _has_distributions(_root_of(name, path)):
         return False

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Row
 
 from covalent_core._job import Value
-from covalent_core._pickling import loads
 from covalent_core._status import Status
 from covalent_core._store import Store
 from covalent_core.errors import NodeNotFoundError, TaskCancelledError, TaskError, TaskRuntimeError
@@ -60,7 +59,8 @@ class Result:
         if self.status != Status.COMPLETED:
             return None
 
-        return loads(self._store.values.read(self._row.result), lambda node_id: self._output(self._nodes[node_id]))
+        value = self._store.get_output(self._row)
+        return None if value is None else _open(self._store, value)
 
     @property
     def error(self) -> str | None:
@@ -77,8 +77,10 @@ class Result:
 
         Returns:
             node_id, node_name, status, output, error (text with the traceback), exception (`TaskError` or None),
-            stdout, stderr, start_time, end_time, cancel_requested, attempt, job_handle, progress, and cancelling:
-            since, attempts, error and next attempt of a cancel that could not be confirmed yet, or None.
+            stdout, stderr, start_time, end_time, cancel_requested, attempt (0 for the first), attempts (the failed ones
+            before: attempt, start_time, end_time, error, step, stdout, stderr), job_handle, progress,
+            sublattice_result (`Result` or None), and cancelling: since, attempts, error and next attempt of a cancel
+            that could not be confirmed yet, or None.
 
         Raises:
             NodeNotFoundError: There is no such node.
@@ -97,7 +99,9 @@ class Result:
             "start_time": _time(row.started),
             "end_time": _time(row.ended),
             "cancel_requested": row.cancel_requested,
-            "attempt": job.attempt if job else None,
+            "attempt": row.attempt,
+            "attempts": self._attempts(node_id),
+            "sublattice_result": self._sublattice(node_id),
             "job_handle": job.handle if job else None,
             "progress": job.progress if job else None,
             "cancelling": _cancelling(row, job),
@@ -167,6 +171,24 @@ class Result:
             f"{line} [CANCELLING since {cancelling['since']}, {cancelling['attempts']} attempts, "
             f"last error: {cancelling['error']}, next attempt at {cancelling['next']}]"
         )
+
+    def _attempts(self, node_id: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "attempt": row.attempt,
+                "start_time": _time(row.started),
+                "end_time": _time(row.ended),
+                "error": row.error,
+                "step": row.step,
+                "stdout": row.stdout,
+                "stderr": row.stderr,
+            }
+            for row in self._store.get_attempts(self.dispatch_id, node_id)
+        ]
+
+    def _sublattice(self, node_id: int) -> Result | None:
+        child = self._store.get_child(self.dispatch_id, node_id)
+        return None if child is None else Result(self._store, child.dispatch_id)
 
     def _row_of(self, node_id: int) -> Row[Any]:
         if node_id not in self._nodes:

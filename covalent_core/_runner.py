@@ -18,6 +18,8 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
     .<node>.value         a value that is too large for that
     .ended                as .process: every node has its outcome and nothing is alive
     .lease                touched by who wants the job to go on
+    .cancel               nodes of a pack that are to be ended while the others go on, as a JSON list; to be renamed
+                          into place. Done when each has its outcome
     .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
                           <tag>.stdout)
 """
@@ -29,17 +31,19 @@ import contextlib
 import ctypes
 import inspect
 import json
+import mmap
 import os
 import pickle
 import selectors
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
 import traceback
 import zipfile
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -140,15 +144,51 @@ def claim(prefix: str, handle: str) -> bool:
 
 
 class Inputs(pickle.Unpickler):
-    """Open a pickle in which the outputs of other nodes stand as persistent ids."""
+    """Open a pickle in which the outputs of other nodes stand as persistent ids: places in a list of nodes."""
 
-    def __init__(self, file: Any, spec: Dict[str, Any]) -> None:
+    def __init__(self, file: Any, spec: Dict[str, Any], sources: List[int]) -> None:
         super().__init__(file)
-        self._spec = spec
+        self._values = spec["values"]
+        self._sources = sources
 
-    def persistent_load(self, node_id: Any) -> Any:
-        with open_value(self._spec["values"][node_id]) as file:
+    def persistent_load(self, place: Any) -> Any:
+        with open_value(self._values[self._sources[place]]) as file:
             return pickle.load(file)
+
+
+class Progress:
+    """How far the worker is in a job: memory that it shares with its supervisor.
+
+    The worker says which task it begins and then looks whether that is cancelled; the supervisor says what is cancelled
+    and then, with the worker stopped, looks which task has begun. So neither can miss the other.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 2**16)
+
+    def clear(self) -> None:
+        self._memory[:] = bytes(len(self._memory))
+
+    def begin(self, place: int) -> bool:
+        """Begin the task at a place, unless it is cancelled."""
+        self._memory[:4] = struct.pack("I", place)
+        return self._memory[8 + place] == 0
+
+    @property
+    def place(self) -> int:
+        place: int = struct.unpack("I", self._memory[:4])[0]
+        return place
+
+    def cancel(self, place: int) -> None:
+        self._memory[8 + place] = 1
+
+    def hold(self) -> None:
+        """Let the worker begin no further task."""
+        self._memory[4] = 1
+
+    @property
+    def held(self) -> bool:
+        return self._memory[4] == 1
 
 
 def version_note(pickled_by: str) -> str:
@@ -178,17 +218,20 @@ def open_value(value: Any) -> Iterator[Any]:
 
 def call_function(spec: Dict[str, Any], task: Dict[str, Any]) -> Any:
     with open_value(spec["values"][task["function"]]) as file:
-        function = Inputs(file, spec).load()
+        function = Inputs(file, spec, task["function_sources"]).load()
 
     with open_value(spec["values"][task["call"]]) as file:
-        args, kwargs = Inputs(file, spec).load()
+        args, kwargs = Inputs(file, spec, task["call_sources"]).load()
 
     value = function(*args, **kwargs)
     return asyncio.run(value) if inspect.iscoroutine(value) else value
 
 
 def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
-    """Call one function and return the record of its outcome; never raises what the function raises."""
+    """Call one function and return the record of its outcome; never raises what the function raises.
+
+    Its output is added to the values of the job, for tasks after it.
+    """
     import cloudpickle
 
     from covalent_core import _task
@@ -200,7 +243,13 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
     try:
         os.environ.update(spec["environment"])
         os.chdir(spec["workdir"] or ".")
-        cloudpickle.dump(call_function(spec, task), content)
+        value = call_function(spec, task)
+
+        if task["graph"]:
+            content.write(value)
+        else:
+            cloudpickle.dump(value, content)
+
         outcome: Outcome = ("COMPLETED", None)
     except BaseException as exception:
         outcome = describe(exception, spec)
@@ -215,7 +264,18 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
         with contextlib.suppress(Exception):
             stream.flush()
 
-    return record_of(outcome, started, content)
+    record = record_of(outcome, started, content)
+    note_output(spec, task["node_id"], record, prefix)
+    return record
+
+
+def note_output(spec: Dict[str, Any], node_id: int, record: bytes, prefix: str) -> None:
+    """Let tasks that come after find the output of one that has completed."""
+    header, _, content = record.partition(b"\n")
+    outcome = json.loads(header)
+
+    if outcome["status"] == "COMPLETED":
+        spec["values"][node_id] = ("file", prefix + ".value") if outcome["file"] else ("bytes", content)
 
 
 class Spool:
@@ -299,6 +359,11 @@ def write_outcome(prefix: str, record: bytes) -> None:
     os.rename(prefix + ".outcome.part", prefix + ".outcome")
 
 
+def read_outcome(prefix: str) -> bytes:
+    with open(prefix + ".outcome", "rb") as file:
+        return file.read()
+
+
 def redirect_output(prefix: str) -> None:
     """Send what this process and its children write to two files."""
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -332,8 +397,12 @@ def serving() -> bool:
     return sys.argv[1:2] == ["--serve"]
 
 
-def work(line: socket.socket) -> None:
-    """Run the jobs that come in; say after each whether this process is as clean as before."""
+def work(line: socket.socket, progress: Progress, outcomes: Dict[int, bytes]) -> None:
+    """Run the jobs that come in; say after each whether this process is as clean as before.
+
+    Args:
+        outcomes: The records of the nodes of the first job that have ended under a worker before this one.
+    """
     sys.stdin = open(os.devnull)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
@@ -341,7 +410,8 @@ def work(line: socket.socket) -> None:
 
     while message := line.recv(2 * MESSAGE_BYTES):
         prefix, _, call = message.partition(b"\n")
-        answer = run_job(line, prefix.decode(), call)
+        answer = run_job(line, prefix.decode(), call, progress, outcomes)
+        outcomes = {}
         os.chdir(home)
         sys.path[:] = path
 
@@ -353,25 +423,47 @@ def work(line: socket.socket) -> None:
         line.send(b"%s %d\n%s" % (word, *answer))
 
 
-def run_job(line: socket.socket, prefix: str, call: bytes) -> Tuple[int, bytes]:
+def run_job(
+    line: socket.socket, prefix: str, call: bytes, progress: Progress, outcomes: Dict[int, bytes]
+) -> Tuple[int, bytes]:
     """Run the tasks of a job one after the other; hand over the record of each that has ended, and return the last."""
     spec = open_spec(prefix, call)
-    answer = (-1, b"")
+    members = {task["node_id"] for task in spec["tasks"]}
+    answer: Optional[Tuple[int, bytes]] = None
 
     for place, task in enumerate(spec["tasks"]):
-        if place:
+        node_id = task["node_id"]
+        node = f"{prefix}.{node_id}"
+
+        if node_id in outcomes:
+            note_output(spec, node_id, outcomes[node_id] or read_outcome(node), node)
+            continue
+
+        if answer is not None:
             line.send(b"done %d\n%s" % answer)
 
-        node = f"{prefix}.{task['node_id']}"
-        record = run_task(spec, task, node)
+        if progress.held:
+            # What follows is for the worker after this one, which is about to be ended.
+            signal.pause()
 
-        if len(record) > MESSAGE_BYTES:
-            write_outcome(node, record)
-            record = b""
+        if not progress.begin(place):
+            answer = (node_id, b"")
+        elif any(need in members and need not in spec["values"] for need in task["needs"]):
+            answer = (node_id, record_of(("SKIPPED", None), None, Spool("")))
+        else:
+            answer = (node_id, fit_in_message(node, run_task(spec, task, node)))
 
-        answer = (task["node_id"], record)
-
+    assert answer is not None
     return answer
+
+
+def fit_in_message(prefix: str, record: bytes) -> bytes:
+    """Return the record of an outcome, or nothing if it is too large for a message and is now in its file."""
+    if len(record) <= MESSAGE_BYTES:
+        return record
+
+    write_outcome(prefix, record)
+    return b""
 
 
 # --- the supervisor ----------------------------------------------------------------------------------------------
@@ -401,9 +493,13 @@ class Supervisor:
         self._exit: Optional[int] = None
         self._job: Optional[Dict[str, Any]] = None
         self._unreleased: Dict[str, Dict[str, Any]] = {}
-        self._stopping: Optional[Tuple[str, str]] = None
+        self._progress = Progress()
+        self._call = b""
+        self._begun = 0.0
+        self._stopping: Optional[Tuple[str, str, Optional[int]]] = None
         self._answered = False
         self._deadline = 0.0
+        self._told: Set[int] = set()
         self._terminated = False
         self._wakeup, self._wakeup_write = os.pipe()
 
@@ -423,18 +519,16 @@ class Supervisor:
 
     def serve(self) -> None:
         """Go on until there is no job and nobody who could send one."""
-        patience = min(1.0, self._lease / 10) if self._lease else None
-
         while self._job is not None or (self._commands is not None and not self._terminated):
-            for key, _ in self._selector.select(0.02 if self._stopping else patience):
+            for key, _ in self._selector.select(self._patience()):
                 key.data()
 
             if self._stopping:
                 self._press_on()
             elif self._job is not None and self._exit is not None:
-                self._stop("FAILED", died(self._exit), grace=0)
-            elif self._job is not None and self._lease:
-                self._look_at_lease(self._job)
+                self._stop("FAILED", died(self._exit), grace=0, only=self._current())
+            elif self._job is not None:
+                self._look_around(self._job)
 
         self._end_tree()
 
@@ -454,15 +548,23 @@ class Supervisor:
             self._say({"ticket": job["ticket"], "refused": str(error)})
             return
 
-        if self._worker is None or self._exit is not None:
-            self._start_worker()
-
         if self._lease:
             open(job["prefix"] + ".lease", "a").close()
 
+        self._job, self._call = {**job, "outcomes": {}, "cancelled": []}, call
+        self._give()
+
+    def _give(self) -> None:
+        """Give the job, or what is left of it, to the worker."""
+        assert self._job is not None
+
+        if self._worker is None or self._exit is not None:
+            self._start_worker()
+
         assert self._line is not None
-        self._job, self._answered = {**job, "outcomes": {}}, False
-        self._line.send(job["prefix"].encode() + b"\n" + call)
+        self._answered, self._begun = False, time.monotonic()
+        self._progress.clear()
+        self._line.send(self._job["prefix"].encode() + b"\n" + self._call)
 
     def _start_worker(self) -> None:
         """Fork the worker: this process stays small and has one thread, so the fork costs about a millisecond."""
@@ -475,7 +577,7 @@ class Supervisor:
         if self._worker == 0:
             try:
                 self._become_worker(parent)
-                work(far)
+                work(far, self._progress, self._job["outcomes"] if self._job else {})
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -530,9 +632,81 @@ class Supervisor:
         if self._terminated and self._job is not None:
             self._stop("TERMINATED", "stopped by SIGTERM", self._job["grace"])
 
-    def _look_at_lease(self, job: Dict[str, Any]) -> None:
-        if time.time() - os.stat(job["prefix"] + ".lease").st_mtime > self._lease:
-            self._stop("FAILED", f"the dispatcher has not been heard for {self._lease:g} s", job["grace"])
+    def _patience(self) -> Optional[float]:
+        """Return how long to wait at most for something to happen, None for ever."""
+        if self._stopping:
+            return 0.02
+
+        job = self._job or {}
+        seconds = [1.0, self._lease / 10] if self._lease else []
+
+        timeout = self._timeout()
+
+        if timeout is not None:
+            seconds.append(max(0.0, timeout + self._begun - time.monotonic()))
+
+        if self._commands is None and len(job.get("node_ids", ())) > 1:
+            seconds.append(0.2)
+
+        return min(seconds, default=None)
+
+    def _look_around(self, job: Dict[str, Any]) -> None:
+        """End what is out of time, and what has been cancelled where there is no line to say so."""
+        timeout = self._timeout()
+
+        if self._lease and time.time() - os.stat(job["prefix"] + ".lease").st_mtime > self._lease:
+            self._stop("FAILED", f"the dispatcher has not been heard for {self._lease:g} s", self._grace())
+        elif timeout is not None and time.monotonic() >= self._begun + timeout:
+            self._stop("FAILED", f"timed out after {timeout:g} s", self._grace(), only=self._current())
+        elif self._commands is None and len(job["node_ids"]) > 1:
+            with contextlib.suppress(FileNotFoundError), open(job["prefix"] + ".cancel", encoding="utf-8") as file:
+                self._cancel_members(json.load(file), self._grace())
+
+    def _current(self) -> Optional[int]:
+        """Return the node that runs, as far as its worker has said."""
+        return next((n for n in self._job["node_ids"] if n not in self._job["outcomes"]), None) if self._job else None
+
+    def _timeout(self) -> Optional[float]:
+        timeouts = self._job.get("timeouts") if self._job else None
+        return timeouts.get(str(self._current())) if timeouts else None
+
+    def _grace(self) -> float:
+        assert self._job is not None
+        return float(self._job["grace"])
+
+    def _cancel_members(self, node_ids: List[int], grace: float) -> None:
+        """End some nodes of a pack: those that have not begun never will; the one that runs is stopped."""
+        job = self._job
+        assert job is not None and self._worker is not None
+        known = set(job["outcomes"]).union(job["cancelled"])
+        new = [node_id for node_id in node_ids if node_id in job["node_ids"] and node_id not in known]
+
+        if not new:
+            return
+
+        for node_id in new:
+            self._progress.cancel(job["node_ids"].index(node_id))
+
+        self._halt_worker()
+        self._take_outcomes()
+        running = job["node_ids"][self._progress.place]
+
+        for node_id in set(new) - {running} - set(job["outcomes"]):
+            job["cancelled"].append(node_id)
+            self._keep(node_id, record_of(("TERMINATED", "stopped by a cancel"), None, Spool("")))
+
+        if running in new and running not in job["outcomes"]:
+            job["cancelled"].append(running)
+            self._progress.hold()
+            self._stop("TERMINATED", "stopped by a cancel", grace, only=running)
+
+        send([self._worker], signal.SIGCONT)
+
+    def _halt_worker(self) -> None:
+        if self._exit is None and self._worker is not None:
+            send([self._worker], signal.SIGSTOP)
+            _, status = os.waitpid(self._worker, os.WUNTRACED)
+            self._exit = None if os.WIFSTOPPED(status) else status
 
     # --- the line to the dispatcher ---
 
@@ -557,7 +731,10 @@ class Supervisor:
         elif "release" in command:
             self._unreleased.pop(command["release"], None)
         elif self._job is not None and self._job["ticket"] == command["cancel"]:
-            self._stop("TERMINATED", "stopped by a cancel", command["grace"])
+            if "nodes" in command:
+                self._cancel_members(command["nodes"], command["grace"])
+            else:
+                self._stop("TERMINATED", "stopped by a cancel", command["grace"])
 
     def _go_on_alone(self) -> None:
         """Leave in files all that the dispatcher may not have stored, and let the next one know that it is there."""
@@ -592,11 +769,11 @@ class Supervisor:
     def _on_answer(self) -> None:
         answer = self._take_outcomes()
 
-        if answer and self._job is not None and self._stopping is None:
-            self._finish(clean=answer == b"clean" and not self._strays())
-        elif answer and self._job is not None:
-            self._answered = True
+        if self._job is not None and self._stopping is not None:
+            self._answered = self._answered or bool(answer) or self._stopping[2] in self._job["outcomes"]
             self._press_on()
+        elif self._job is not None and answer:
+            self._finish(clean=answer == b"clean" and not self._strays())
 
     def _take_outcomes(self) -> bytes:
         """Take all that the worker has said; return its word that it has done with the job, if it was there."""
@@ -616,6 +793,7 @@ class Supervisor:
 
             header, _, record = message.partition(b"\n")
             word, node_id = header.split()
+            self._begun = time.monotonic()
             self._keep(int(node_id), record, last=word != b"done")
 
             if word != b"done":
@@ -627,6 +805,11 @@ class Supervisor:
         """Keep the outcome of a node and hand it on, the last one with the end; an empty record is in its file."""
         job = self._job
         assert job is not None
+
+        if node_id in job["outcomes"]:
+            # It was cancelled before it began.
+            return
+
         job["outcomes"][node_id] = record
 
         if self._commands is not None and not last:
@@ -640,18 +823,29 @@ class Supervisor:
         assert self._worker is not None
         return children(os.getpid()) != [self._worker] or bool(children(self._worker))
 
-    def _stop(self, status: str, error: str, grace: float) -> None:
-        """Begin to end the tree of the job: SIGTERM now, SIGKILL when the grace period is over."""
-        if self._stopping is None:
-            self._stopping = (status, error)
-            self._deadline = time.monotonic() + grace
+    def _stop(self, status: str, error: str, grace: float, *, only: Optional[int] = None) -> None:
+        """Begin to end the tree of the job: SIGTERM now, SIGKILL when the grace period is over.
 
-            if grace > 0:
-                send(descendants(os.getpid()), signal.SIGTERM)
+        Args:
+            only: The node that this is about; the others of its pack go on afterwards in another worker.
+        """
+        if self._stopping is None:
+            self._stopping = (status, error, only)
+            self._deadline = time.monotonic() + grace
+            self._told.clear()
+        elif self._stopping[2] is not None and only is None:
+            self._stopping = (status, error, None)
+            self._deadline = min(self._deadline, time.monotonic() + grace)
 
         self._press_on()
 
     def _press_on(self) -> None:
+        if time.monotonic() < self._deadline:
+            # Again for those that have been forked since.
+            new = set(descendants(os.getpid())) - self._told
+            send(list(new), signal.SIGTERM)
+            self._told |= new
+
         self._reap()
 
         # A task that has come to its end by itself needs no more of its grace period, unless it has left something.
@@ -668,16 +862,22 @@ class Supervisor:
             self._end_tree()
             self._take_outcomes()
 
-        status, error = self._stopping or ("FAILED", "the worker left the task without an outcome")
+        status, error, only = self._stopping or ("FAILED", "the worker left the task without an outcome", None)
         self._stopping = None
+        left = [node_id for node_id in job["node_ids"] if node_id not in job["outcomes"]]
+        ending = left if only is None else [node_id for node_id in left if node_id == only]
 
-        if status == "FAILED":
-            error += version_note(job["python"])
+        for node_id in ending:
+            note = version_note(job["python"]) if status == "FAILED" else ""
+            self._keep(node_id, record_of((status, error + note), None, Spool("")))
 
-        for node_id in job["node_ids"]:
-            if node_id not in job["outcomes"]:
-                self._keep(node_id, record_of((status, error), None, Spool("")))
+        if len(left) > len(ending):
+            self._give()
+        else:
+            self._conclude(job, clean)
 
+    def _conclude(self, job: Dict[str, Any], clean: bool) -> None:
+        """Say that every node has its outcome and that nothing is alive."""
         self._job = None
 
         if self._commands is None:

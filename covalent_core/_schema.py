@@ -65,7 +65,15 @@ class Dispatch(Row, table=True):
     client: str = ""
     cancel_requested: bool = False
     error: Optional[str] = None
+    timeout: Optional[float] = None
+    pack: str = "null"
+    parent_dispatch_id: Optional[str] = Field(default=None, index=True)
+    parent_node_id: Optional[int] = None
+    root_dispatch_id: str
+    result_node: Optional[int] = None
     result: Optional[Any] = _value()
+    lattice: Optional[Any] = _value()
+    call: Optional[Any] = _value()
 
 
 class Function(Row, table=True):
@@ -98,9 +106,16 @@ class Node(Row, table=True):
     dispatch_id: str = Field(primary_key=True)
     node_id: int = Field(primary_key=True)
     name: str
+    role: str
     status: str
     function: Optional[int] = None
+    function_sources: str = "[]"
+    call_sources: str = "[]"
     executor_id: Optional[int] = None
+    options: str = "{}"
+    attempt: int = 0
+    jobs: int = 0
+    not_before: Optional[float] = None
     cancel_requested: bool = False
     started: Optional[float] = None
     ended: Optional[float] = None
@@ -110,6 +125,23 @@ class Node(Row, table=True):
     stderr: str = ""
     call: Optional[Any] = _value()
     output: Optional[Any] = _value()
+    exception: Optional[Any] = _value()
+
+
+class Attempt(Row, table=True):
+    """An attempt at a node that failed and was followed by another."""
+
+    __tablename__ = "attempts"
+
+    dispatch_id: str = Field(primary_key=True)
+    node_id: int = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    started: Optional[float] = None
+    ended: float
+    error: Optional[str] = None
+    step: Optional[str] = None
+    stdout: str = ""
+    stderr: str = ""
     exception: Optional[Any] = _value()
 
 
@@ -211,6 +243,7 @@ dispatches = _table(Dispatch)
 functions = _table(Function)
 executors = _table(Executor)
 nodes = _table(Node)
+attempts = _table(Attempt)
 edges = _table(Edge)
 jobs = _table(Job)
 job_nodes = _table(JobNode)

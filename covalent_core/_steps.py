@@ -4,39 +4,43 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
-from anyio import CancelScope, CapacityLimiter, Event, fail_after, move_on_after
+from anyio import CancelScope, CapacityLimiter, fail_after, move_on_after, to_thread
 
-from covalent_core._database import now
+from covalent_core._attempts import ATTEMPT_SECONDS, Attempts, pauses
+from covalent_core._exchange import from_json
 from covalent_core._hooks import BoundExecutor
 from covalent_core._job import Job, Results
 from covalent_core._journal import Journal
-from covalent_core._outcomes import add_output, take_over
+from covalent_core._members import Members
+from covalent_core._outcomes import add_output, in_results, take_over
 from covalent_core._status import Status
 from covalent_core._stops import stop
-from covalent_core._transitions import NodeEnd
-from covalent_core.errors import ExecutorPluginError, TaskCancelledError, TaskRuntimeError
+from covalent_core._transitions import NodeEnd, Requeue
+from covalent_core.errors import ExecutorPluginError, GraphError, TaskCancelledError, TaskRuntimeError
 
 log = logging.getLogger(__name__)
 
 #: How long a backend may take to answer `provision`; after that `find` decides.
 PROVISION_SECONDS = 300.0
-#: How long one attempt to cancel, find or release may take.
-ATTEMPT_SECONDS = 120.0
-#: The pauses between attempts to cancel: they double from the first to the last.
-FIRST_PAUSE, LAST_PAUSE = 0.2, 60.0
 
 
 class Owner(Protocol):
     """Who a job belongs to: the walk of its dispatch."""
 
-    def consequences(self, ends: list[NodeEnd]) -> list[NodeEnd]:
-        """Return the ends that follow from these: of the nodes downstream of what did not complete."""
+    def settle(self, ends: list[NodeEnd]) -> tuple[list[NodeEnd], list[Requeue]]:
+        """Say what ends come to: which are the last, with what follows from them, and which nodes try again."""
 
-    def job_ended(self, run: JobRun, ends: list[NodeEnd]) -> None:
-        """The ends of a job's nodes are on disk."""
+    def give_back(self, node_ids: Iterable[int]) -> list[Requeue]:
+        """Let nodes of a job that has been given up start again."""
+
+    def nodes_ended(self, ends: Iterable[NodeEnd], again: Iterable[Requeue] = ()) -> None:
+        """Ends of nodes are on disk, and which are to start again."""
+
+    def sublattice_stored(self, node_id: int, dispatch_id: str) -> None:
+        """The graph that a node has built is a dispatch now."""
 
     async def job_released(self, run: JobRun) -> None:
         """Nothing of a job is left."""
@@ -57,13 +61,17 @@ class ExecutorSource(Protocol):
     async def bound(self) -> BoundExecutor: ...
 
 
+class PackGivenUp(Exception):  # noqa: N818  (a signal, not an error)
+    """Nodes of this job are cancelled and the others start again in another one."""
+
+
 class JobRun:
     """One job on its way.
 
     Args:
         payload: The output of the step pickle, where a dispatcher before this one has stored it.
         resumed: Whether a dispatcher before this one has stored the job.
-        ended: Whether it has also stored the ends of all its nodes: then only the release is left to do.
+        open_nodes: The nodes whose end is still to come; None: all. Where there are none, only the release is left.
         cancel_since: When the first attempt to end it was made, if one was; `cancel_attempts` is how many.
     """
 
@@ -75,7 +83,7 @@ class JobRun:
         executor: ExecutorSource,
         journal: Journal,
         resumed: bool = False,
-        ended: bool = False,
+        open_nodes: set[int] | None = None,
         payload: bytes | memoryview | None = None,
         cancel_since: float | None = None,
         cancel_attempts: int = 0,
@@ -85,30 +93,47 @@ class JobRun:
         self.name = f"dispatch {job.dispatch_id[:8]} job {job.ticket}"
         self._owner = owner
         self._executor = executor
-        self._journal = journal
+        self.journal = journal
         self._resumed = resumed
-        self._ended = ended
         self._payload = payload
-        self._cancel_since, self._cancel_attempts = cancel_since, cancel_attempts
+        self.attempts = Attempts(journal, job.ticket, cancel_since, cancel_attempts)
+        self.open_nodes = set(job.node_ids) if open_nodes is None else open_nodes
+        self.cancelled: dict[int, str] = {}
+        self._members = Members(self) if len(job.tasks) > 1 else None
         # A job taken up with a location but no handle may have been accepted by its backend.
         self._asked = resumed and job.location is not None
         self._uploading = resumed
+        self._given_up = False
         self._holds_slot = False
         self._scope: CancelScope | None = None
-        self._again = Event()
         self._left_output: Results | None = None
 
-    def request_cancel(self, reason: str) -> None:
-        """Cancel this job: interrupt the step in flight, and if it is being ended already, try again now."""
-        self.job._cancel_reason = self.job._cancel_reason or reason
-        self._again.set()
+    def request_cancel(self, reasons: Mapping[int, str]) -> None:
+        """Cancel nodes of this job: interrupt the step in flight if no other is left that needs it.
 
+        If they are being ended already, try again now.
+        """
+        self.cancelled |= {node_id: reason for node_id, reason in reasons.items() if node_id in self.open_nodes}
+
+        if not reasons:
+            return
+
+        if self.open_nodes <= self.cancelled.keys():
+            self.job._cancel_reason = self.job._cancel_reason or self.cancelled[min(self.cancelled)]
+            self.interrupt()
+        elif self._members is not None:
+            self._members.look_again()
+
+        self.attempts.hurry()
+
+    def interrupt(self) -> None:
+        """Interrupt the step in flight."""
         if self._scope is not None:
             self._scope.cancel()
 
     async def carry_out(self) -> None:
         """Take the job from its ticket to its release. Nothing but the end of the dispatcher is raised."""
-        if not self._ended:
+        if self.open_nodes:
             await self._carry_to_end()
 
         await self._release()
@@ -116,37 +141,90 @@ class JobRun:
 
     async def _carry_to_end(self) -> None:
         """Return when the ends of the nodes are on disk and nothing of the job is alive."""
-        dispatch_id = self.job.dispatch_id
-
         try:
             ends = await self._through_steps()
         except TaskCancelledError as error:
             await self._end_at_backend()
             ends = self._all(Status.CANCELLED, error.reason)
+        except PackGivenUp:
+            await self._end_at_backend()
+            ends = await self._saved()
         except Exception as error:
             await self._end_at_backend()
             failure = self._failure("run", error)
             ends = self._all(Status.FAILED, str(failure), failure.step)
 
         if not self.job.cancel_requested:
-            ends += self._owner.consequences(ends)
             await stop("before-end")
-            await self._journal.end_nodes(dispatch_id, ends)
+            await self.end_nodes(ends, last=True)
 
         await stop("after-end")
 
         # The first commit wins: our end, or a cancel that the commit has told us of.
-        if self.job.cancel_requested:
+        if stopped := self.open_nodes & self.cancelled.keys():
             await self._end_at_backend()
-            ends = self._all(Status.CANCELLED, self.job._cancel_reason)
-            await self._journal.end_cancelled_nodes(dispatch_id, ends)
+            await self.end_cancelled_nodes(stopped, self._left_output)
 
-        self._owner.job_ended(self, ends)
+    async def end_nodes(self, ends: list[NodeEnd], *, last: bool = False) -> None:
+        """Store how nodes ended, what follows from it, and which are to start again.
+
+        Args:
+            last: The job has ended: what has no end by now starts again in another.
+        """
+        ends = [end for end in ends if end.node_id not in self.cancelled]
+
+        for end in [end for end in ends if end.graph is not None]:
+            ends.remove(end)
+            ends += await self._add_sublattice(end)
+
+        ends, again = self._owner.settle(ends)
+
+        if last:
+            settled = {end.node_id for end in ends} | {requeue.node_id for requeue in again}
+            again += self._owner.give_back(self.open_nodes - settled - self.cancelled.keys())
+
+        await self.journal.end_nodes(self.job.dispatch_id, ends, again)
+        settled = {end.node_id for end in ends} | {requeue.node_id for requeue in again}
+        self.open_nodes -= settled - self.cancelled.keys()
+        self._owner.nodes_ended(ends, again)
+
+    async def end_cancelled_nodes(self, node_ids: Collection[int], results: Results | None) -> None:
+        """Store that nothing of these nodes is alive any more, with what they had written until then."""
+        ends = [NodeEnd(node_id, Status.CANCELLED, self.cancelled[node_id]) for node_id in sorted(node_ids)]
+
+        if results is not None:
+            add_output(self.job, results, ends)
+
+        await self.journal.end_cancelled_nodes(self.job.dispatch_id, ends)
+        self.open_nodes -= {end.node_id for end in ends}
+        self._owner.nodes_ended(ends)
+
+    async def _add_sublattice(self, end: NodeEnd) -> list[NodeEnd]:
+        """Store the graph that a node has built, unless the node is cancelled; return its end if it is no graph."""
+        assert end.graph is not None
+        store, dispatch_id = self.journal.store, self.job.dispatch_id
+
+        try:
+            graph = from_json(store.values.read(end.graph))
+        except GraphError as error:
+            return [NodeEnd(end.node_id, Status.FAILED, str(error), "run", end.started, end.ended)]
+
+        await stop("before-sublattice")
+        child = await to_thread.run_sync(store.add_sublattice, dispatch_id, end.node_id, graph)
+        await stop("after-sublattice")
+        self.journal.look_for_orders()
+
+        if child is not None:
+            self.open_nodes.discard(end.node_id)
+            self.cancelled.pop(end.node_id, None)
+            self._owner.sublattice_stored(end.node_id, child)
+
+        return []
 
     # --- the steps -----------------------------------------------------------------------------------------------
 
     async def _through_steps(self) -> list[NodeEnd]:
-        job, journal = self.job, self._journal
+        job, journal = self.job, self.journal
 
         self._raise_if_cancelled()
 
@@ -165,14 +243,25 @@ class JobRun:
             job.job_handle = await self._provision()
             await journal.set_job_handle(job.dispatch_id, job.ticket, job.job_handle, job.node_ids)
 
-        await self._step("run", location=job.location, job_handle=job.job_handle)
+        await self._run()
         self._give_slot_back()
         results = await self._step("fetch", _RESULTS, location=job.location, job_handle=job.job_handle)
-        return await take_over(job, results, journal.store.values)
+        return await take_over(job, self.open_nodes, results, journal.store.values)
+
+    async def _run(self) -> None:
+        """The step run; for a pack, its nodes are attended to meanwhile."""
+        arguments: dict[str, Any] = {"location": self.job.location, "job_handle": self.job.job_handle}
+
+        if self._members is None:
+            await self._step("run", **arguments)
+            return
+
+        async with self._members.attended():
+            await self._step("run", **arguments)
 
     async def _pickle(self) -> bytes | memoryview:
         payload: bytes | memoryview = await self._step("pickle", _BYTES)
-        await self._journal.set_payload(self.job.dispatch_id, self.job.ticket, payload)
+        await self.journal.set_payload(self.job.dispatch_id, self.job.ticket, payload)
         return payload
 
     async def _step(self, hook: str, expected: tuple[Any, ...] = (), **arguments: Any) -> Any:
@@ -185,9 +274,9 @@ class JobRun:
 
             self._scope = None
             await stop(f"after-{hook}")
-            self.job.raise_if_cancel_requested()
-            return _checked(executor, hook, output, expected)
-        except TaskCancelledError:
+            self._raise_if_stopped()
+            return checked(executor, hook, output, expected)
+        except (TaskCancelledError, PackGivenUp):
             raise
         except Exception as error:
             raise self._failure(hook, error) from error
@@ -208,8 +297,20 @@ class JobRun:
         return executor
 
     def _raise_if_cancelled(self) -> None:
-        self._journal.look_for_orders()
+        self.journal.look_for_orders()
+        self._raise_if_stopped()
+
+    def _raise_if_stopped(self) -> None:
         self.job.raise_if_cancel_requested()
+
+        # While nothing has been asked of the backend, the nodes that are not cancelled lose nothing in another job.
+        if self._given_up or (self.cancelled and not self._asked):
+            raise PackGivenUp
+
+    def give_up(self) -> None:
+        """End the job for the nodes that are cancelled; the others start again in another one."""
+        self._given_up = True
+        self.interrupt()
 
     async def _take_slot(self) -> None:
         """Wait until the executor has a worker free. A job that is running already is not made to wait."""
@@ -241,13 +342,13 @@ class JobRun:
 
         with move_on_after(PROVISION_SECONDS, shield=True):
             try:
-                with self._journal.expecting():
+                with self.journal.expecting():
                     answer = await executor.call("provision", job=self.job, location=self.job.location)
                     # The handle is committed with those of the jobs that are being provisioned at the same time.
                     await stop("after-provision")
 
-                return str(_checked(executor, "provision", answer, _TEXT))
-            except TaskCancelledError:
+                return str(checked(executor, "provision", answer, _TEXT))
+            except (TaskCancelledError, PackGivenUp):
                 raise
             except Exception as error:
                 problem = error
@@ -263,9 +364,7 @@ class JobRun:
 
     async def _find_patiently(self) -> str | None:
         """Return what the backend knows under our ticket, however long it takes to answer."""
-        pause = FIRST_PAUSE
-
-        while True:
+        for pause in pauses():
             self.job.raise_if_cancel_requested()
 
             try:
@@ -274,15 +373,14 @@ class JobRun:
             except Exception as error:
                 log.warning("%s: find failed, trying again in %.1f s: %r", self.name, pause, error)
 
-            with move_on_after(pause):
-                await self._again.wait()
+            await self.attempts.pause(pause)
 
-            pause = min(2 * pause, LAST_PAUSE)
+        raise AssertionError("the pauses do not end")
 
     async def _find(self) -> str | None:
         executor = await self._executor.bound()
         found = await executor.call("find", job=self.job, location=self.job.location)
-        return None if found is None else str(_checked(executor, "find", found, _TEXT))
+        return None if found is None else str(checked(executor, "find", found, _TEXT))
 
     def _failure(self, step: str, error: Exception) -> TaskRuntimeError:
         if isinstance(error, TaskRuntimeError):
@@ -295,60 +393,53 @@ class JobRun:
 
     def _note_progress(self, done: float, total: float | None, unit: str) -> None:
         of = "" if total is None else f" of {total:g}"
-        self._journal.note_progress(self.job.ticket, f"{done:g}{of} {unit}")
+        self.journal.note_progress(self.job.ticket, f"{done:g}{of} {unit}")
 
     # --- the ends ------------------------------------------------------------------------------------------------
 
     async def _end_at_backend(self) -> None:
         """Return when the executor has confirmed that nothing of the job is alive; try until it has."""
-        pause = FIRST_PAUSE
-
-        while self._asked or self.job.job_handle is not None:
-            self._cancel_since = self._cancel_since or now()
-            self._cancel_attempts += 1
-            self._again = Event()
-            problem = await self._cancel_once()
-
-            if problem is None:
-                self._asked, self.job.job_handle = False, None
-
-            if problem or self._cancel_attempts > 1:
-                await self._journal.set_cancel_attempt(
-                    self.job.ticket,
-                    self._cancel_since,
-                    self._cancel_attempts,
-                    problem,
-                    now() + pause if problem else None,
-                )
-
-            if problem:
-                log.warning("%s: attempt %d to cancel failed: %s", self.name, self._cancel_attempts, problem)
-
-                with move_on_after(pause):
-                    await self._again.wait()
-
-                pause = min(2 * pause, LAST_PAUSE)
+        if self._asked or self.job.job_handle is not None:
+            await self.attempts.make(self._cancel_once)
+            self._asked, self.job.job_handle = False, None
 
         self._give_slot_back()
 
-    async def _cancel_once(self) -> str | None:
-        """Ask the executor to end the job; return what went wrong, or None if nothing of it is alive."""
+    async def _saved(self) -> list[NodeEnd]:
+        """Return the ends of the nodes that had completed when their job was given up, as far as they are at hand."""
+        if self._left_output is None:
+            return []
+
+        there = in_results(self.job, self.open_nodes, self._left_output)
+        ends = await take_over(self.job, there, self._left_output, self.journal.store.values)
+        return [end for end in ends if end.status == Status.COMPLETED]
+
+    async def _cancel_once(self) -> None:
+        """Ask the executor to end the job; when this returns, nothing of it is alive."""
         job = self.job
+        job.job_handle = job.job_handle or await self._find()
 
-        try:
-            with fail_after(ATTEMPT_SECONDS):
-                job.job_handle = job.job_handle or await self._find()
+        if job.job_handle is not None:
+            executor = await self._executor.bound()
+            arguments = {"job_handle": job.job_handle, "job": job, "location": job.location}
+            await stop("before-cancel")
+            left = await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
+            self._left_output = left if isinstance(left, _RESULTS) else None
 
-                if job.job_handle is not None:
-                    executor = await self._executor.bound()
-                    arguments = {"job_handle": job.job_handle, "job": job, "location": job.location}
-                    await stop("before-cancel")
-                    left = await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
-                    self._left_output = left if isinstance(left, _RESULTS) else None
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
+    async def cancel_members(self, node_ids: Collection[int]) -> None:
+        """End some nodes of a pack while the others go on."""
+        job, executor = self.job, await self._executor.bound()
 
-        return None
+        if not executor.cancels_members:
+            self.give_up()
+            return
+
+        arguments = {"job": job, "location": job.location, "job_handle": job.job_handle}
+        await stop("before-cancel")
+        results = await executor.call("cancel_members", **arguments, node_ids=sorted(node_ids))
+
+        with CancelScope(shield=True):
+            await self.end_cancelled_nodes(node_ids, results if isinstance(results, _RESULTS) else None)
 
     async def _release(self) -> None:
         error = None
@@ -364,12 +455,15 @@ class JobRun:
                 error = f"release failed: {type(problem).__name__}: {problem}"
                 log.warning("%s: %s", self.name, error)
 
-        await self._journal.close_job(self.job.dispatch_id, self.job.ticket, error)
+        await self.journal.close_job(self.job.dispatch_id, self.job.ticket, error)
 
     def _all(self, status: Status, error: str | None, step: str | None = None) -> list[NodeEnd]:
-        ends = [NodeEnd(node_id, status, error, step) for node_id in self.job.node_ids]
+        # What needs another node of this job follows from that one's end.
+        needs = {task.node_id: task.needs for task in self.job.tasks}
+        first = [node_id for node_id in sorted(self.open_nodes) if self.open_nodes.isdisjoint(needs[node_id])]
+        ends = [NodeEnd(node_id, status, error, step) for node_id in first]
 
-        if self._left_output:
+        if self._left_output is not None:
             add_output(self.job, self._left_output, ends)
 
         return ends
@@ -380,7 +474,7 @@ _BYTES = (bytes, memoryview)
 _RESULTS = (str, os.PathLike, Mapping)
 
 
-def _checked(executor: BoundExecutor, hook: str, output: Any, expected: tuple[Any, ...]) -> Any:
+def checked(executor: BoundExecutor, hook: str, output: Any, expected: tuple[Any, ...]) -> Any:
     """Return what a hook gave if it is of an expected type and not empty."""
     if not expected or (isinstance(output, expected) and output):
         return output

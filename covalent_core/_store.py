@@ -1,20 +1,22 @@
-"""What survives: dispatches, nodes, jobs and cancel orders, and the verbs that clients use on them."""
+"""What survives: dispatches, nodes, jobs and cancel orders, and how they are added and read."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, insert, select
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
-from covalent_core._cancellation import OUTCOMES, CancelOutcome, CancelTarget, downstream
 from covalent_core._database import Database, now
 from covalent_core._graph import ExecutorSpec, Node, TransportGraph
 from covalent_core._home import Home
+from covalent_core._job import Value
 from covalent_core._schema import (
+    attempts,
     cancel_orders,
     cancel_targets,
     dispatches,
@@ -26,33 +28,31 @@ from covalent_core._schema import (
     nodes,
     status_changes,
 )
-from covalent_core._status import TERMINAL, Status, final_status
+from covalent_core._status import TERMINAL, Status
 from covalent_core._values import Values
-from covalent_core.errors import DispatchNotFoundError, NodeNotFoundError
+from covalent_core.errors import DispatchNotFoundError
 
 OPEN = [status.value for status in Status if status not in TERMINAL]
 
 
-def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
-    """Return a condition like IN, in a form that a statement for many rows at once can have."""
-    return or_(*(column == value for value in values))
+@dataclass
+class NewDispatch:
+    """A dispatch that is to be stored.
 
+    Attributes:
+        client: Who dispatches it.
+        args: The arguments as they can be shown; so are `kwargs`.
+        lattice: The pickled lattice, to build it again with; so is `call`, its pickled arguments.
+        reused: The outputs of nodes that need not run, from another dispatch.
+    """
 
-_CANCELLING = {"b_status": Status.CANCELLING.value, "b_ended": None}
-_STOP_NODE = (
-    update(nodes)
-    .where(
-        nodes.c.dispatch_id == bindparam("b_dispatch"),
-        nodes.c.node_id == bindparam("b_node"),
-        is_one_of(nodes.c.status, [status for status in OPEN if status != Status.CANCELLING]),
-    )
-    .values(
-        status=bindparam("b_status"),
-        cancel_requested=bindparam("b_requested"),
-        error=bindparam("b_error"),
-        ended=bindparam("b_ended"),
-    )
-)
+    graph: TransportGraph
+    client: str
+    args: Sequence[str] = ()
+    kwargs: Mapping[str, str] = field(default_factory=dict)
+    lattice: bytes | None = None
+    call: bytes | None = None
+    reused: Mapping[int, Value] = field(default_factory=dict)
 
 
 class Store:
@@ -70,36 +70,96 @@ class Store:
 
     # --- dispatches ----------------------------------------------------------------------------------------------
 
-    def add_dispatch(self, graph: TransportGraph, args: Sequence[str], kwargs: dict[str, str], client: str) -> str:
+    def add_dispatch(self, new: NewDispatch) -> str:
         """Store a new dispatch, whole or not at all, and return its id."""
         dispatch_id = str(uuid.uuid4())
 
         try:
             with self.database.write() as connection:
-                self._insert_graph(connection, dispatch_id, graph)
-                connection.execute(
-                    insert(dispatches),
-                    {
-                        "dispatch_id": dispatch_id,
-                        "name": graph.lattice,
-                        "status": Status.NEW_OBJECT.value,
-                        "created": now(),
-                        "args": json.dumps(args),
-                        "kwargs": json.dumps(kwargs),
-                        "client": client,
-                        "result": self.values.keep(dispatch_id, "result", graph.result),
-                    },
-                )
+                self._insert_dispatch(connection, dispatch_id, new, {"root_dispatch_id": dispatch_id})
         except BaseException:
             self.values.discard_all(dispatch_id)
             raise
 
         return dispatch_id
 
-    def _insert_graph(self, connection: Connection, dispatch_id: str, graph: TransportGraph) -> None:
+    def add_sublattice(self, parent_id: str, node_id: int, graph: TransportGraph) -> str | None:
+        """Store the dispatch of a sublattice; return its id, or None if its node has been cancelled before.
+
+        Called again for the same node, it returns the id of the one that is there.
+        """
+        dispatch_id = str(uuid.uuid4())
+
+        with self.database.write() as connection:
+            there = select(dispatches.c.dispatch_id).where(
+                dispatches.c.parent_dispatch_id == parent_id, dispatches.c.parent_node_id == node_id
+            )
+            parent = self.find_dispatch(connection, parent_id)
+            here = select(nodes.c.status).where(nodes.c.dispatch_id == parent_id, nodes.c.node_id == node_id)
+            found = connection.execute(there).scalar()
+
+            if found is not None or connection.execute(here).scalar_one() == Status.CANCELLING:
+                return found
+
+            new = NewDispatch(graph, parent.client)
+            family = {"parent_dispatch_id": parent_id, "parent_node_id": node_id}
+            family["root_dispatch_id"] = parent.root_dispatch_id
+            self._insert_dispatch(connection, dispatch_id, new, family)
+
+        return dispatch_id
+
+    def get_child(self, dispatch_id: str, node_id: int) -> Row[Any] | None:
+        """Return the dispatch of a sublattice, if there is one yet."""
+        query = select(dispatches).where(
+            dispatches.c.parent_dispatch_id == dispatch_id, dispatches.c.parent_node_id == node_id
+        )
+
+        with self.database.read() as connection:
+            return connection.execute(query).one_or_none()
+
+    def get_output(self, dispatch: Row[Any]) -> Value | None:
+        """Return the pickled return value of a dispatch that has COMPLETED."""
+        if dispatch.result_node is None:
+            return dispatch.result  # type: ignore[no-any-return]
+
+        query = select(nodes.c.output).where(
+            nodes.c.dispatch_id == dispatch.dispatch_id, nodes.c.node_id == dispatch.result_node
+        )
+
+        with self.database.read() as connection:
+            return connection.execute(query).scalar()
+
+    def _insert_dispatch(
+        self, connection: Connection, dispatch_id: str, new: NewDispatch, family: dict[str, Any]
+    ) -> None:
+        graph = new.graph
+        self._insert_graph(connection, dispatch_id, graph, new.reused)
+        connection.execute(
+            insert(dispatches),
+            {
+                "dispatch_id": dispatch_id,
+                "name": graph.lattice,
+                "status": Status.NEW_OBJECT.value,
+                "created": now(),
+                "args": json.dumps(new.args),
+                "kwargs": json.dumps(new.kwargs),
+                "client": new.client,
+                "timeout": graph.settings.get("timeout"),
+                "pack": json.dumps(graph.settings.get("pack")),
+                "result_node": graph.result_node,
+                "result": self.values.keep(dispatch_id, "result", graph.result),
+                "lattice": self.values.keep(dispatch_id, "lattice", new.lattice),
+                "call": self.values.keep(dispatch_id, "call", new.call),
+                **family,
+            },
+        )
+
+    def _insert_graph(
+        self, connection: Connection, dispatch_id: str, graph: TransportGraph, reused: Mapping[int, Value]
+    ) -> None:
         specs = {node.executor for node in graph.nodes if node.executor}
         known = {spec: self._executor_id(connection, spec) for spec in specs}
-        rows = [self._node_row(dispatch_id, node, known) for node in graph.nodes]
+        rows = [self._node_row(dispatch_id, node, known, reused.get(node.node_id)) for node in graph.nodes]
         pickled = [
             {
                 "dispatch_id": dispatch_id,
@@ -120,19 +180,28 @@ class Store:
         found = select(executors.c.id).where(executors.c.name == spec.name, executors.c.options == spec.options)
         return int(connection.execute(found).scalar_one())
 
-    def _node_row(self, dispatch_id: str, node: Node, known: dict[ExecutorSpec, int]) -> dict[str, Any]:
-        ready = now() if node.value is not None else None
+    def _node_row(
+        self, dispatch_id: str, node: Node, known: dict[ExecutorSpec, int], reused: Value | None
+    ) -> dict[str, Any]:
+        name = f"output-{node.node_id}"
+        output = self.values.keep(dispatch_id, name, node.value)
+        output = output if reused is None else self.values.share(dispatch_id, name, reused)
+        ready = None if output is None else now()
         return {
             "dispatch_id": dispatch_id,
             "node_id": node.node_id,
             "name": node.name,
+            "role": node.role.value,
+            "options": node.options,
+            "function_sources": json.dumps(node.function_sources),
+            "call_sources": json.dumps(node.call_sources),
             "status": Status.NEW_OBJECT.value if ready is None else Status.COMPLETED.value,
             "function": node.function,
             "executor_id": known[node.executor] if node.executor else None,
             "started": ready,
             "ended": ready,
             "call": self.values.keep(dispatch_id, f"call-{node.node_id}", node.call),
-            "output": self.values.keep(dispatch_id, f"output-{node.node_id}", node.value),
+            "output": output,
         }
 
     def get_dispatch(self, dispatch_id: str) -> tuple[Row[Any], list[Row[Any]]]:
@@ -142,7 +211,7 @@ class Store:
             DispatchNotFoundError: There is none of this id.
         """
         with self.database.read() as connection:
-            row = self._dispatch(connection, dispatch_id)
+            row = self.find_dispatch(connection, dispatch_id)
             query = select(nodes).where(nodes.c.dispatch_id == dispatch_id).order_by(nodes.c.node_id)
             return row, list(connection.execute(query))
 
@@ -153,7 +222,7 @@ class Store:
             DispatchNotFoundError: There is none of this id.
         """
         with self.database.read() as connection:
-            return Status(self._dispatch(connection, dispatch_id).status)
+            return Status(self.find_dispatch(connection, dispatch_id).status)
 
     def list_dispatches(self, statuses: Iterable[Status] | None, limit: int) -> list[Row[Any]]:
         """Return the rows of the newest dispatches, newest first."""
@@ -176,6 +245,13 @@ class Store:
         with self.database.read() as connection:
             return list(connection.execute(query.where(jobs.c.dispatch_id == dispatch_id).order_by(job_nodes.c.place)))
 
+    def get_attempts(self, dispatch_id: str, node_id: int) -> list[Row[Any]]:
+        """Return the attempts at a node that failed and were followed by another, oldest first."""
+        query = select(attempts).where(attempts.c.dispatch_id == dispatch_id, attempts.c.node_id == node_id)
+
+        with self.database.read() as connection:
+            return list(connection.execute(query.order_by(attempts.c.attempt)))
+
     def get_status_changes(self, dispatch_id: str) -> list[Row[Any]]:
         """Return every status change of a dispatch and its nodes, in the order in which they happened."""
         with self.database.read() as connection:
@@ -192,7 +268,12 @@ class Store:
         query = select(cancel_targets).where(cancel_targets.c.order_id == order_id)
         return {row.node_id: row.outcome for row in connection.execute(query)}
 
-    def _dispatch(self, connection: Connection, dispatch_id: str) -> Row[Any]:
+    def find_dispatch(self, connection: Connection, dispatch_id: str) -> Row[Any]:
+        """Return the row of a dispatch, read on a connection that is open.
+
+        Raises:
+            DispatchNotFoundError: There is none of this id.
+        """
         row = connection.execute(select(dispatches).where(dispatches.c.dispatch_id == dispatch_id)).one_or_none()
 
         if row is None:
@@ -201,102 +282,3 @@ class Store:
             )
 
         return row
-
-    # --- cancelling ----------------------------------------------------------------------------------------------
-
-    def request_cancel(
-        self, dispatch_id: str, task_ids: Sequence[int] | None, reason: str, client: str
-    ) -> CancelOutcome:
-        """Order that nodes, or the whole dispatch, be cancelled. The order is on disk when this returns.
-
-        What has not started never will: it is CANCELLED here and now, with everything downstream of it. What runs is
-        CANCELLING from here on, whatever it still returns; ending it is the dispatcher's work.
-
-        Raises:
-            DispatchNotFoundError: There is no such dispatch.
-            NodeNotFoundError: It has no such node; then nothing is cancelled.
-        """
-        with self.database.write() as connection:
-            self._dispatch(connection, dispatch_id)
-            query = select(nodes.c.node_id, nodes.c.name, nodes.c.status).where(nodes.c.dispatch_id == dispatch_id)
-            found = {row.node_id: row for row in connection.execute(query)}
-            _check_nodes(dispatch_id, task_ids, found)
-            named = sorted(found) if task_ids is None else sorted(set(task_ids))
-            every = [CancelTarget(n, found[n].name, OUTCOMES[Status(found[n].status)]) for n in named]
-            chosen = tuple(t for t in every if task_ids is not None or not t.outcome.startswith("too late"))
-            outcome = CancelOutcome(dispatch_id, task_ids is None, reason, chosen)
-            self._record_order(connection, outcome, task_ids, client)
-
-            if outcome:
-                self._stop_nodes(connection, outcome, found)
-                self._close_dispatch(connection, outcome)
-
-        return outcome
-
-    def _record_order(
-        self, connection: Connection, outcome: CancelOutcome, task_ids: Sequence[int] | None, client: str
-    ) -> None:
-        order = {
-            "dispatch_id": outcome.dispatch_id,
-            "task_ids": None if task_ids is None else json.dumps(sorted(task_ids)),
-            "reason": outcome.reason,
-            "client": client,
-            "at": now(),
-        }
-        order_id = connection.execute(insert(cancel_orders).returning(cancel_orders.c.id), order).scalar_one()
-        rows = [{"order_id": order_id, "node_id": t.node_id, "outcome": t.outcome} for t in outcome.targets]
-
-        if rows:
-            connection.execute(insert(cancel_targets), rows)
-
-    def _stop_nodes(self, connection: Connection, outcome: CancelOutcome, found: Mapping[int, Any]) -> None:
-        dispatch_id, reason = outcome.dispatch_id, outcome.reason
-        stopped = [target for target in outcome.targets if target.stopped]
-        query = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == dispatch_id)
-        arrows = [(row.source, row.target) for row in connection.execute(query)]
-        below = downstream(arrows, {target.node_id for target in stopped})
-        rows = [
-            {"b_node": target.node_id, "b_dispatch": dispatch_id, "b_error": reason, "b_requested": True}
-            | ({"b_status": Status.CANCELLED.value, "b_ended": now()} if target.outcome == "prevented" else _CANCELLING)
-            for target in stopped
-        ]
-        rows += [
-            {"b_node": node_id, "b_dispatch": dispatch_id, "b_requested": False, "b_status": Status.CANCELLED.value}
-            | {"b_ended": now(), "b_error": upstream(source, found[source].name, "cancelled")}
-            for node_id, source in below.items()
-        ]
-        connection.execute(_STOP_NODE, rows)
-
-    def _close_dispatch(self, connection: Connection, outcome: CancelOutcome) -> None:
-        """Write what the order means for the dispatch as a whole: if nothing is left to be done, its end."""
-        here = dispatches.c.dispatch_id == outcome.dispatch_id
-        values: dict[str, Any] = {}
-
-        if outcome.whole:
-            values = {"cancel_requested": True, "error": outcome.reason, "status": Status.CANCELLING.value}
-
-        query = select(nodes.c.status).where(nodes.c.dispatch_id == outcome.dispatch_id)
-        statuses = [Status(status) for status in connection.execute(query).scalars()]
-        query = select(func.count()).where(jobs.c.dispatch_id == outcome.dispatch_id, jobs.c.released.is_(None))
-
-        if all(status.terminal for status in statuses) and not connection.execute(query).scalar_one():
-            values |= {"status": final_status(statuses, cancelled=outcome.whole).value, "ended": now()}
-
-        if values:
-            connection.execute(update(dispatches).where(here).values(**values))
-
-
-def upstream(node_id: int, name: str, what: str) -> str:
-    """Say why a node that never started is cancelled."""
-    return f"upstream node {node_id} ({name}) {what}"
-
-
-def _check_nodes(dispatch_id: str, task_ids: Sequence[int] | None, found: Mapping[int, Any]) -> None:
-    unknown = sorted(set(task_ids or ()) - set(found))
-
-    if unknown:
-        names = ", ".join(map(str, unknown))
-        raise NodeNotFoundError(
-            f"dispatch {dispatch_id!r} has no node {names}; its nodes are 0 to {len(found) - 1}, "
-            f"as print(result) shows; nothing was cancelled"
-        )

@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from covalent_core._database import now
 from covalent_core._job import Value
-from covalent_core._schema import dispatches, encode, job_nodes, jobs, nodes
+from covalent_core._schema import attempts, dispatches, encode, job_nodes, jobs, nodes
 from covalent_core._status import Status
 
 #: A statement and the values of one row for it.
@@ -60,6 +60,17 @@ END_NODE = _node_update(
     [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
     *("status", "started", "ended", "error", "step", "stdout", "stderr", "output", "exception"),
 )
+ATTEMPT_COLUMNS = ("started", "ended", "error", "step", "stdout", "stderr", "exception")
+ADD_ATTEMPT = Prepared(
+    insert(attempts).values(
+        {name: bindparam(f"b_{name}") for name in ("attempt", *ATTEMPT_COLUMNS)}
+        | {"dispatch_id": bindparam("b_dispatch"), "node_id": bindparam("b_node")}
+    )
+)
+#: Back to where it can start again: after a failed attempt, or because its job has been given up for others.
+REQUEUE_NODE = _node_update(
+    [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING], "status", "attempt", "jobs", "not_before"
+)
 END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended", "stdout", "stderr")
 SET_PAYLOAD = _job_update("payload")
 SET_LOCATION = _job_update("location")
@@ -79,9 +90,35 @@ END_DISPATCH = Prepared(
 )
 
 
+@dataclass(frozen=True)
+class Requeue:
+    """A node that is to start again.
+
+    Attributes:
+        attempt: The number of its next attempt, from 0 on.
+        jobs: How many jobs it has been part of.
+        not_before: When it may start.
+        failed: How the attempt before ended, if one has.
+    """
+
+    node_id: int
+    attempt: int
+    jobs: int
+    not_before: float | None = None
+    failed: NodeEnd | None = None
+
+    def as_row(self, dispatch_id: str) -> dict[str, Any]:
+        values = {"b_attempt": self.attempt, "b_jobs": self.jobs, "b_not_before": self.not_before}
+        return {**node_key(dispatch_id, self.node_id), "b_status": Status.NEW_OBJECT.value, **values}
+
+
 @dataclass
 class NodeEnd:
-    """How a node ended."""
+    """How a node ended.
+
+    Attributes:
+        graph: What a sublattice has come to where it did not fail: a graph as JSON.
+    """
 
     node_id: int
     status: Status
@@ -93,6 +130,7 @@ class NodeEnd:
     exception: Value | None = None
     stdout: str = ""
     stderr: str = ""
+    graph: Value | None = None
 
     def as_row(self, dispatch_id: str) -> dict[str, Any]:
         columns = ("started", "ended", "error", "step", "stdout", "stderr", "output", "exception")

@@ -37,16 +37,30 @@ class Values:
         return keep(dispatch_id, name, content)  # type: ignore[arg-type]
 
     def adopt(self, dispatch_id: str, name: str, file: Path) -> Value:
-        """Return the content of a file as the store holds it. A large file is moved, not read."""
+        """Return the content of a file as the store holds it. A large file is linked or, from elsewhere, copied."""
         if file.stat().st_size <= INLINE_BYTES:
             return file.read_bytes()
 
         target = self._value_file(dispatch_id, name)
-        shutil.move(file, target)
+        target.unlink(missing_ok=True)
+
+        try:
+            os.link(file, target)
+        except OSError:
+            shutil.copyfile(file, target)
 
         with open(target, "rb") as moved:
             os.fsync(moved.fileno())
 
+        return target.relative_to(self._home.folder)
+
+    def share(self, dispatch_id: str, name: str, value: Value) -> Value:
+        """Return a value of another dispatch as this one holds it; a large one is linked, not copied."""
+        if isinstance(value, bytes):
+            return value
+
+        target = self._value_file(dispatch_id, name)
+        os.link(self._home.folder / value, target)
         return target.relative_to(self._home.folder)
 
     def discard(self, dispatch_id: str, name: str) -> None:

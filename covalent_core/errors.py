@@ -6,6 +6,7 @@
     ├── DispatchError
     │   ├── DispatchNotFoundError      no dispatch has this id
     │   ├── NodeNotFoundError          the dispatch has no node with this id
+    │   ├── SublatticeNodeError        a single node of a sublattice was to be cancelled
     │   ├── GraphError                 the lattice says something that cannot become a graph
     │   └── ResultTimeoutError         the dispatch had not ended when the time was up
     ├── DispatcherError                the dispatcher process could not be started
@@ -38,6 +39,10 @@ class DispatchNotFoundError(DispatchError):
 
 class NodeNotFoundError(DispatchError):
     """The dispatch exists but has no node with this id."""
+
+
+class SublatticeNodeError(DispatchError):
+    """A single node of a sublattice was to be cancelled; a sublattice can be cancelled only as a whole."""
 
 
 class GraphError(DispatchError):

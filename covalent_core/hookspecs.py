@@ -10,7 +10,9 @@ of a type that JSON can carry (pydantic converts). An option annotated ``pydanti
 object is an asynchronous context manager, the core enters it once and shares it between all jobs with equal settings.
 
 Options that the core reads where an executor has them: ``max_workers``, how many of its jobs may be between
-`provision` and the end of `run` at once, and ``grace``, the seconds between SIGTERM and SIGKILL of a cancelled task.
+`provision` and the end of `run` at once; ``grace``, the seconds between SIGTERM and SIGKILL of a cancelled task, where
+the electron does not say (``job.grace`` is what applies); and ``pack``, how nodes are packed into jobs, as `ct.lattice`
+takes it.
 
 The core calls the hooks in the order pickle, upload, provision, run, fetch, release. What a hook returns is on disk
 before the next one starts, and a dispatcher that comes after a crash goes on at the first that has no output. Before
@@ -91,6 +93,16 @@ def cancel(task_metadata: dict[str, Any], job_handle: str, job: Job, location: s
     Args:
         task_metadata: ``dispatch_id`` and ``node_id``; for a pack ``node_ids`` too.
         job_handle: What `provision` or `find` returned.
+    """
+
+
+@hookspec(firstresult=True)
+def cancel_members(job: Job, location: str, job_handle: str, node_ids: list[int]) -> Results | None:
+    """End some nodes of a pack while `run` waits for the others. When this returns, nothing of them is alive.
+
+    Without this hook the whole job is ended and its other nodes start again in another. The runner does it when these
+    node ids are in ``results/<ticket>.cancel``, a JSON list renamed into place; each has its outcome when it has ended.
+    It may return result files as `fetch` does. Called again, with growing pauses, until it returns.
     """
 
 
