@@ -21,7 +21,7 @@ from covalent_core._local import LocalExecutor
 
 
 def job_of(number: int, seconds: float) -> Job:
-    call = TaskCall(number, "sleep", cloudpickle.dumps(time.sleep), pickle.dumps(((seconds,), {})), {})
+    call = TaskCall(number, "sleep", cloudpickle.dumps(time.sleep), pickle.dumps(((seconds,), {})))
     return Job("dispatch", f"ct-{number}", 0, (call,))
 
 
@@ -88,7 +88,7 @@ def test_what_is_too_large_for_a_message_is_in_files(home: Path, large: str) -> 
     async def story() -> None:
         async with LocalExecutor(max_workers=1) as executor:
             args = (bytes(900_000) if large == "call" else b"",)
-            call = TaskCall(1, "large", cloudpickle.dumps(functions[large]), pickle.dumps((args, {})), {})
+            call = TaskCall(1, "large", cloudpickle.dumps(functions[large]), pickle.dumps((args, {})))
             job = Job("dispatch", "ct-1", 0, (call,))
             await start(executor, job)
             assert (large == "call") == os.path.exists(f"{job.location}.call")

@@ -171,7 +171,7 @@ class Hooks:
 
 
 def job() -> Job:
-    return Job("d-1", "t-1", 0, (TaskCall(0, "task", b"function", b"call", {}),))
+    return Job("d-1", "t-1", 0, (TaskCall(0, "task", b"function", b"call"),))
 
 
 def call(made: Any, hook: str, **arguments: Any) -> Any:

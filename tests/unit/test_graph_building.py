@@ -16,7 +16,7 @@ import pytest
 
 import covalent_core as ct
 from covalent_core._executors import describe
-from covalent_core._graph import PARAMETER, NodeOutput, TransportGraph
+from covalent_core._graph import PARAMETER, NodeOutput, Role, TransportGraph
 from covalent_core._pickling import loads
 from covalent_core.errors import ExecutorNotFoundError, GraphError
 
@@ -43,11 +43,11 @@ def evaluate(graph: TransportGraph) -> Any:
         assert node.function is not None
         assert node.call is not None
         allowed = {source: outputs[source] for source, target in graph.edges if target == node.node_id}
-        function = loads(graph.functions[node.function], allowed.__getitem__)
-        args, kwargs = loads(node.call, allowed.__getitem__)
+        function = loads(graph.functions[node.function], lambda place: allowed[node.function_sources[place]])  # noqa: B023
+        args, kwargs = loads(node.call, lambda place: allowed[node.call_sources[place]])  # noqa: B023
         outputs[node.node_id] = function(*args, **kwargs)
 
-    return loads(graph.result, outputs.__getitem__)
+    return outputs[graph.result_node] if graph.result is None else loads(graph.result, _none)
 
 
 def _none(node_id: int) -> None:
@@ -55,8 +55,8 @@ def _none(node_id: int) -> None:
 
 
 def names(graph: TransportGraph) -> list[str]:
-    """Return ``name(id)`` of every node."""
-    return [f"{node.name}({node.node_id})" for node in graph.nodes]
+    """Return ``name(id)`` of every node but the one that puts the return value together."""
+    return [f"{node.name}({node.node_id})" for node in graph.nodes if node.role != Role.RESULT]
 
 
 def built(compose: Callable[[], Any]) -> TransportGraph:
