@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from covalent_core import executor as executor
-    from covalent_core._api import cancel, dispatch, dispatch_sync, get_result, list_dispatches
+    from covalent_core._api import cancel, dispatch, dispatch_sync, get_result, list_dispatches, redispatch
     from covalent_core._cancellation import CancelOutcome, CancelTarget
     from covalent_core._electron import Electron, electron, wait
     from covalent_core._job import Job
@@ -47,6 +47,7 @@ __all__ = [
     "hookimpl",
     "lattice",
     "list_dispatches",
+    "redispatch",
     "wait",
 ]
 
@@ -72,6 +73,7 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "lattice": "_lattice",
     "list_dispatches": "_api",
+    "redispatch": "_api",
     "wait": "_electron",
 }
 

@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -65,6 +65,46 @@ def dispatch_sync(lattice: Lattice[P, Any]) -> Callable[P, Result]:
         return get_result(dispatch(lattice)(*args, **kwargs), wait=True)
 
     return dispatch_and_wait
+
+
+def redispatch(
+    dispatch_id: str,
+    replace_electrons: Mapping[str, Any] | None = None,
+    reuse_previous_results: bool = True,
+) -> Callable[..., str]:
+    """Return a function that dispatches the lattice of a dispatch again and returns the new dispatch id.
+
+    What has completed there is not run again, unless its function, its arguments or something upstream of it is another
+    one now. So a dispatch that was cancelled or has failed is taken up where it stopped. The function takes new
+    arguments for the lattice; called without any, it takes those of the dispatch.
+
+    Args:
+        replace_electrons: Electrons or functions to call in place of those of these names.
+        reuse_previous_results: False runs everything again.
+
+    Raises:
+        DispatchNotFoundError: There is no such dispatch.
+        DispatchError: It is that of a sublattice.
+        GraphError: A replacement is not an electron, or there is nothing of its name.
+    """
+    from covalent_core import _redispatch
+
+    replacements = _redispatch.check_replacements(replace_electrons or {})
+    home = find_home()
+    lattice, args, kwargs = _redispatch.read_lattice(_store(home), dispatch_id)
+
+    def redispatch_with(*new_args: Any, **new_kwargs: Any) -> str:
+        given = (new_args, new_kwargs) if new_args or new_kwargs else (args, kwargs)
+        start_dispatcher(home)
+        graph = lattice.build_graph_with(replacements, *given)
+        _redispatch.check_names(graph, replacements)
+        new = _new_dispatch(lattice, graph, *given)
+        new.reused = _redispatch.reusable(_store(home), dispatch_id, graph) if reuse_previous_results else {}
+        new_id = _store(home).add_dispatch(new)
+        _wake(home)
+        return new_id
+
+    return redispatch_with
 
 
 def get_result(dispatch_id: str, wait: bool = False, timeout: float | None = None) -> Result:

@@ -64,7 +64,7 @@ class Lattice(Generic[P, R]):
 
         check_call(self.function, f"lattice {self.name}", args, kwargs)
         spec = graph.default_executor if self.executor is None else graph.spec_of(self.executor, describe)
-        function = Sublattice(self, spec, graph.local)
+        function = Sublattice(self, spec, graph.local, graph.replacements)
         output: Any = graph.add_call(SUBLATTICE + self.name, function, args, kwargs, spec, {}, Role.SUBLATTICE)
         return output  # type: ignore[no-any-return]
 
@@ -80,9 +80,15 @@ class Lattice(Generic[P, R]):
             GraphError: The function does what cannot become a graph; nothing is stored.
             ExecutorError: An executor is not installed or its options are wrong.
         """
+        return self.build_graph_with({}, args, kwargs)
+
+    def build_graph_with(
+        self, replacements: Mapping[str, Electron[Any, Any]], args: Any, kwargs: Any
+    ) -> TransportGraph:
+        """Build the graph with other electrons in place of those of these names; see `build_graph`."""
         local = describe("local")
         spec = local if self.executor is None else describe(self.executor)
-        return self.build_graph_on(spec, local, {}, args, kwargs)
+        return self.build_graph_on(spec, local, replacements, args, kwargs)
 
     def build_graph_on(
         self,
@@ -115,13 +121,20 @@ class Lattice(Generic[P, R]):
 class Sublattice:
     """What the node of a sublattice runs: it builds the graph, where the node runs, and gives it as JSON."""
 
-    def __init__(self, lattice: Lattice[Any, Any], executor: ExecutorSpec, local: ExecutorSpec) -> None:
+    def __init__(
+        self,
+        lattice: Lattice[Any, Any],
+        executor: ExecutorSpec,
+        local: ExecutorSpec,
+        replacements: Mapping[str, Electron[Any, Any]],
+    ) -> None:
         self._lattice = lattice
         self._executor = executor
         self._local = local
+        self._replacements = dict(replacements)
 
     def __call__(self, *args: Any, **kwargs: Any) -> bytes:
-        return to_json(self._lattice.build_graph_on(self._executor, self._local, {}, args, kwargs))
+        return to_json(self._lattice.build_graph_on(self._executor, self._local, self._replacements, args, kwargs))
 
 
 @overload

@@ -245,6 +245,24 @@ class Store:
         with self.database.read() as connection:
             return list(connection.execute(query.where(jobs.c.dispatch_id == dispatch_id).order_by(job_nodes.c.place)))
 
+    def get_functions(self, dispatch_id: str) -> dict[int, Value]:
+        """Return the pickled functions of a dispatch by their places."""
+        query = select(functions.c.place, functions.c.content).where(functions.c.dispatch_id == dispatch_id)
+
+        with self.database.read() as connection:
+            return {row.place: row.content for row in connection.execute(query)}
+
+    def get_needs(self, dispatch_id: str) -> dict[int, list[int]]:
+        """Return the nodes that each node needs."""
+        query = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == dispatch_id)
+        needs: dict[int, list[int]] = {}
+
+        with self.database.read() as connection:
+            for row in connection.execute(query):
+                needs.setdefault(row.target, []).append(row.source)
+
+        return needs
+
     def get_attempts(self, dispatch_id: str, node_id: int) -> list[Row[Any]]:
         """Return the attempts at a node that failed and were followed by another, oldest first."""
         query = select(attempts).where(attempts.c.dispatch_id == dispatch_id, attempts.c.node_id == node_id)
