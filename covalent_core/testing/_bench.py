@@ -161,7 +161,8 @@ class Bench:
                 if hasattr(bound.executor, "__aenter__"):
                     await stack.enter_async_context(bound.executor)
 
-                return await bound.call(hook, job=job, **arguments)
+                with anyio.fail_after(self._author.patience):
+                    return await bound.call(hook, job=job, **arguments)
 
         return anyio.run(enter_and_call)
 

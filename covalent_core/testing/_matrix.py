@@ -60,7 +60,8 @@ class Cell:
     @property
     def ending(self) -> str:
         """The stop that a dispatcher which carries out a cancel given there comes past."""
-        return "before-cancel" if self.may_have_begun else "after-end"
+        # Whether a job that was cancelled while it was being provisioned must be ended at all is the executor's choice.
+        return "before-cancel" if self.may_have_begun and self.stop != "during-provision" else "after-end"
 
     @property
     def begun(self) -> bool:

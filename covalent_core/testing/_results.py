@@ -163,10 +163,11 @@ class Results:
 
     def test_the_backend_knows_the_ticket(self, bench: Bench) -> None:
         dispatch_id = bench.work()
-        bench.until(bench.begun)
+        bench.until(lambda: bench.begun() and bench.called("run"))
+        bench.kill()
         job = bench.as_seen_by_another_process(dispatch_id)
 
-        assert bench.call("find", job, location=job.location) == bench.node(dispatch_id)["job_handle"]
+        assert bench.call("find", job, location=job.location) == job.job_handle
         bench.go()
         bench.check_completed(bench.end(dispatch_id))
 
@@ -174,11 +175,12 @@ class Results:
         bench.stops.take("before-provision")
         dispatch_id = bench.work()
         bench.wait_at("before-provision")
+        bench.kill()
+        bench.stops.leave("before-provision")
         job = bench.as_seen_by_another_process(dispatch_id)
 
         assert bench.call("find", job, location=job.location) is None
         bench.go()
-        bench.stops.leave("before-provision")
         bench.check_completed(bench.end(dispatch_id))
 
     def test_the_store_brings_the_executor_back_as_it_was(self, bench: Bench) -> None:

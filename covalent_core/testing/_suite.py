@@ -68,6 +68,7 @@ class ExecutorSuite(Results, Cancelling, Backend):
         """Give a test a home of its own; at its end nothing of that home is alive."""
         home, stops = tmp_path / "home", Stops(tmp_path / "stops")
         monkeypatch.setenv("COVALENT_CORE_HOME", str(home))
+        monkeypatch.setenv("COVALENT_CORE_CONFIG", str(tmp_path / "config.toml"))
         monkeypatch.setenv("COVALENT_CORE_STOPS", str(stops.folder))
         monkeypatch.setattr(_spawn, "DetachedProcess", WarmDispatcher)
 

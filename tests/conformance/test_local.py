@@ -11,6 +11,3 @@ from covalent_core.testing import ExecutorSuite
 class TestLocalExecutor(ExecutorSuite):
     def executor(self, folder: Path) -> LocalExecutor:
         return LocalExecutor(max_workers=4, workdir=str(folder), grace=0.5)
-
-    def reused_handle(self, old: str, new: str) -> str:
-        return f"{new.split('.')[0]}.{old.split('.', 1)[1]}"
