@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -164,7 +165,10 @@ class Bench:
                 with anyio.fail_after(self._author.patience):
                     return await bound.call(hook, job=job, **arguments)
 
-        return anyio.run(enter_and_call)
+        with warnings.catch_warnings():
+            # A hook may start a process that outlives the object which started it.
+            warnings.simplefilter("ignore", ResourceWarning)
+            return anyio.run(enter_and_call)
 
     # --- what must be true ---------------------------------------------------------------------------------------
 
@@ -192,6 +196,10 @@ class Bench:
         """Nothing lives at the backend, no file of a job is left, and each job was released once."""
         assert self.alive() == [], "alive after the end"
         assert self.left() == [], "files after the end"
+
+        for dispatch in ct.list_dispatches():
+            for row in Store(find_home()).get_jobs(dispatch.dispatch_id):
+                assert row.error is None, row.error
 
         for ticket in self.tickets():
             hooks = [call.hook for call in self.stops.calls() if call.ticket == ticket and call.event == "called"]

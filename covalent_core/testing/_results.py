@@ -162,14 +162,18 @@ class Results:
         bench.check_completed(bench.end(dispatch_id))
 
     def test_the_backend_knows_the_ticket(self, bench: Bench) -> None:
-        dispatch_id = bench.work()
-        bench.until(lambda: bench.begun() and bench.called("run"))
+        dispatch_ids = [bench.work(name) for name in ("one", "two")]
+        bench.until(lambda: len(bench.begun()) == len(bench.called("run")) == 2)
         bench.kill()
-        job = bench.as_seen_by_another_process(dispatch_id)
 
-        assert bench.call("find", job, location=job.location) == job.job_handle
+        for dispatch_id in dispatch_ids:
+            job = bench.as_seen_by_another_process(dispatch_id)
+            found = bench.call("find", job, location=job.location)
+            assert found == job.job_handle
+
         bench.go()
-        bench.check_completed(bench.end(dispatch_id))
+        assert [bench.end(dispatch_id).result for dispatch_id in dispatch_ids] == ["one", "two"]
+        bench.check_nothing_left()
 
     def test_the_backend_knows_no_ticket_that_was_never_provisioned(self, bench: Bench) -> None:
         bench.stops.take("before-provision")
