@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from covalent_core import _spawn
+from covalent_core._home import Home
 
 
 def start_time(pid: int) -> str | None:
@@ -97,7 +98,8 @@ def kill(pids: Iterable[int]) -> None:
 def kill_dispatcher(home: Path) -> None:
     """Kill the dispatcher of a home; return when it is dead."""
     kill(dispatchers_of(home))
-    wait_until(lambda: not dispatchers_of(home))
+    # Its main thread may be dead a moment before the thread that lets go of the lock.
+    wait_until(lambda: not dispatchers_of(home) and not _spawn.is_served(Home(home)))
 
     for process in _spawn._started:
         process.wait()

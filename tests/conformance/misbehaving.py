@@ -55,7 +55,7 @@ def caught_by(test: str, words: str) -> Callable[[type], type]:
 
 
 @caught_by("test_matrix[cancelled-during-run]", "alive after the end")
-class SwallowsTheCancelError(NiceExecutor):
+class SwallowsAFailedCancel(NiceExecutor):
     """Swallows the error of a cancel that did not work."""
 
     @hookimpl
