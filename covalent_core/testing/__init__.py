@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("_backend", "_bench", "_cancelling", "_results")))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module}" for module in ("_backend", "_bench", "_cancelling", "_results"))
+)
 
 from covalent_core.testing._suite import ExecutorSuite  # noqa: E402
 

@@ -140,7 +140,9 @@ class Results:
         bench.stops.take("before-run")
         dispatch_id = bench.work()
         bench.wait_at("before-run")
-        (answer,) = [call.answer for call in bench.stops.calls() if (call.hook, call.event) == ("provision", "returned")]
+        (answer,) = [
+            call.answer for call in bench.stops.calls() if (call.hook, call.event) == ("provision", "returned")
+        ]
 
         assert bench.node(dispatch_id)["job_handle"] == answer
         assert bench.node(dispatch_id)["status"] == Status.RUNNING

@@ -19,7 +19,9 @@ from covalent_core.testing._warm import WarmDispatcher
 
 
 class ExecutorSuite(Results, Cancelling, Backend):
-    """The tests that an executor must pass. Subclass it, and say how an executor is made::
+    """The tests that an executor must pass. Subclass it, and say how an executor is made.
+
+    ::
 
         class TestMyExecutor(ExecutorSuite):
             def executor(self, folder):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 
-def tasks() -> SimpleNamespace:
+def tasks() -> SimpleNamespace:  # noqa: C901  (each of the functions in it is simple)
     """Return the functions, each under its name."""
 
     def begin(folder: str, deaf: bool = False) -> list[Any]:
@@ -30,10 +30,9 @@ def tasks() -> SimpleNamespace:
             with open(f"/proc/{pid}/stat") as stat:
                 return stat.read().rpartition(")")[2].split()[19]
 
-        sleep = {"stdin": subprocess.DEVNULL, "start_new_session": True}
-        child = subprocess.Popen(["sleep", "300"], **sleep)
+        child = subprocess.Popen(["sleep", "300"], start_new_session=True)
         forking = ["sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!"]
-        orphan = int(subprocess.run(forking, capture_output=True, **sleep).stdout)
+        orphan = int(subprocess.run(forking, capture_output=True, start_new_session=True).stdout)
         processes = [f"{pid}.{start_of(pid)}" for pid in (os.getpid(), child.pid, orphan)]
         part = os.path.join(folder, f"part-{processes[0]}")
 

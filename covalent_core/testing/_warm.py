@@ -52,8 +52,7 @@ def _source(owner: int) -> subprocess.Popen[str]:
     # Not that of the test which happens to come first: what bears the home of a test is ended with it.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVALENT_CORE_")}
     command = [sys.executable, "-c", f"from {__name__} import main; main()"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=environment, **pipes)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def _serve(order: dict[str, Any]) -> None:
@@ -93,4 +92,3 @@ def main() -> None:
                 os._exit(0)
 
         print(pid, flush=True)
-

@@ -61,7 +61,9 @@ def test_killed_at_a_stop_the_next_dispatcher_goes_on_from_there(
     assert nothing_left(home)
 
 
-def test_killed_before_the_end_is_stored_a_cancel_given_meanwhile_wins(home: Path, tmp_path: Path, stops: Stops) -> None:
+def test_killed_before_the_end_is_stored_a_cancel_given_meanwhile_wins(
+    home: Path, tmp_path: Path, stops: Stops
+) -> None:
     stops.take("before-end")
     dispatch_id = ct.dispatch(one)(tmp_path, 0)
     stops.wait("before-end")

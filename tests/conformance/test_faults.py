@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -57,11 +57,11 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
         text=True,
     )
     assert report.exists(), ran.stdout + ran.stderr
-    cases = ElementTree.parse(report).getroot().iter("testcase")
+    cases = ET.parse(report).getroot().iter("testcase")
     return {(case.attrib["classname"].rpartition(".Test")[2], case.attrib["name"]): outcome_of(case) for case in cases}
 
 
-def outcome_of(case: ElementTree.Element) -> Outcome:
+def outcome_of(case: ET.Element) -> Outcome:
     problems = [problem.text or "" for problem in case if problem.tag in ("failure", "error")]
     return Outcome("\n".join(problems) or None)
 
