@@ -120,7 +120,7 @@ class KillsAnotherJob(NiceExecutor):
 
 
 @caught_by("test_a_lost_answer_of_cancel_is_asked_for_again", "is CANCELLING after")
-class TakesNotFoundForAnError(NiceExecutor):
+class ConfirmsNothingThatIsGone(NiceExecutor):
     """Raises if the job that is to be cancelled has ended already."""
 
     @hookimpl
