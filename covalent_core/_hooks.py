@@ -10,7 +10,7 @@ from typing import Any
 from anyio import to_thread
 from pluggy import PluginManager
 
-from covalent_core import hookspecs
+from covalent_core import _stops, hookspecs
 from covalent_core._bundle import pack
 from covalent_core._job import Job
 from covalent_core.errors import ExecutorPluginError
@@ -75,6 +75,12 @@ class BoundExecutor:
 
     async def call(self, hook: str, **arguments: Any) -> Any:
         """Call a hook and return what it gives. A blocking one runs in a thread, which is waited for if interrupted."""
+        if _stops.folder is None:
+            return await self._call(hook, **arguments)
+
+        return await _stops.watch(hook, partial(self._call, hook, **arguments), **arguments)
+
+    async def _call(self, hook: str, **arguments: Any) -> Any:
         caller = self._callers[hook]
 
         if self._is_async[hook]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from probes import Stops, processes_of, wait_until
+from probes import Stops, ending
 
-from covalent_core import _spawn
+from covalent_core import _executors
+
+PLUGINS = Path(__file__).parent / "plugins"
 
 
 @pytest.fixture
@@ -20,18 +19,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "home"
     monkeypatch.setenv("COVALENT_CORE_HOME", str(folder))
     monkeypatch.setenv("COVALENT_CORE_CONFIG", str(tmp_path / "config.toml"))
-    yield folder
 
-    for pid in processes_of(folder):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-    wait_until(lambda: not processes_of(folder))
-
-    for process in _spawn._started:
-        process.wait()
-
-    _spawn._started.clear()
+    with ending(folder):
+        yield folder
 
 
 @pytest.fixture
@@ -40,3 +30,13 @@ def stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stops:
     found = Stops(tmp_path / "stops")
     monkeypatch.setenv("COVALENT_CORE_STOPS", str(found.folder))
     return found
+
+
+@pytest.fixture
+def installed_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install the example executors for this process and for the dispatchers that it starts."""
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
+    _executors._entry_points.cache_clear()
+    yield
+    _executors._entry_points.cache_clear()

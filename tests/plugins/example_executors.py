@@ -1,58 +1,36 @@
-"""Two executors as strangers would write them: a plain one on one page, and one that misbehaves as it is told."""
+"""Two executors as strangers would write them: one whose hooks all block, and one that misbehaves as it is told."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import open_process, sleep
+from covalent_core_nice import NiceExecutor, is_alive, process_id
 
 from covalent_core import Job, TaskCancelledError, hookimpl
 
 
 @dataclass
-class FolderExecutor:
-    """Give each job a folder and a process of its own. Every hook blocks, as with an SDK that knows no async."""
-
-    workdir: str
-    python: str = sys.executable
-
-    @hookimpl
-    def upload(self, job: Job, payload: bytes) -> str:
-        folder = Path(self.workdir, job.ticket)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "bundle.pyz").write_bytes(payload)
-        return str(folder)
-
-    @hookimpl
-    def provision(self, location: str) -> str:
-        process = subprocess.Popen([self.python, "bundle.pyz"], cwd=location, start_new_session=True)
-        return str(process.pid)
+class FolderExecutor(NiceExecutor):
+    """The example of the documentation, all of whose hooks block, as with an SDK that knows no async."""
 
     @hookimpl
     def run(self, job_handle: str) -> None:
-        os.waitpid(int(job_handle), 0)
-
-    @hookimpl
-    def fetch(self, location: str) -> Path:
-        return Path(location, "results")
+        while is_alive(job_handle):
+            time.sleep(0.01)
 
     @hookimpl
     def cancel(self, job_handle: str) -> None:
-        try:
-            os.kill(int(job_handle), signal.SIGTERM)
-            os.waitpid(int(job_handle), 0)
-        except (ProcessLookupError, ChildProcessError):
-            return
+        if is_alive(job_handle):
+            os.kill(process_id(job_handle), signal.SIGTERM)
 
-    @hookimpl
-    def release(self, job: Job) -> None:
-        shutil.rmtree(Path(self.workdir, job.ticket))
+        self.run(job_handle)
 
 
 @dataclass
@@ -74,7 +52,6 @@ class ScriptedExecutor:
     @hookimpl
     async def upload(self, job: Job, payload: bytes) -> str | None:
         self._note("upload")
-        self._fail("upload")
 
         if self._takes("upload-cancels"):
             raise TaskCancelledError("the quota is used up")
@@ -89,7 +66,6 @@ class ScriptedExecutor:
         self._note("provision")
         process = await open_process([sys.executable, "bundle.pyz"], cwd=location, start_new_session=True, stderr=None)
         Path(location, "pid").write_text(str(process.pid))
-        self._fail("provision-answer-lost")
         return str(process.pid)
 
     @hookimpl
@@ -103,13 +79,11 @@ class ScriptedExecutor:
     @hookimpl
     async def fetch(self, location: str) -> str:
         self._note("fetch")
-        self._fail("fetch")
         return f"{location}/results"
 
     @hookimpl
     async def cancel(self, task_metadata: dict[str, object], job_handle: str) -> None:
         self._note(f"cancel {sorted(task_metadata)}")
-        self._fail("cancel")
 
         try:
             os.kill(int(job_handle), signal.SIGTERM)
@@ -122,14 +96,12 @@ class ScriptedExecutor:
     @hookimpl
     async def find(self, location: str) -> str | None:
         self._note("find")
-        self._fail("find")
         pid = Path(location, "pid")
         return pid.read_text() if pid.exists() else None
 
     @hookimpl
     async def release(self, job: Job, location: str | None) -> None:
         self._note(f"release {location is not None}")
-        self._fail("release")
         shutil.rmtree(Path(self.workdir, job.ticket), ignore_errors=True)
 
     def _note(self, call: str) -> None:

@@ -1,0 +1,214 @@
+"""What one test of the suite has to itself: a home, an executor, a dispatcher it can hold and kill, and its probes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+
+import covalent_core as ct
+from covalent_core import Job, Result, Status
+from covalent_core._executors import create, describe
+from covalent_core._home import find_home
+from covalent_core._hooks import BoundExecutor
+from covalent_core._job import TaskCall
+from covalent_core._store import Store
+from covalent_core.testing._matrix import AFTER_A_CANCEL
+from covalent_core.testing._probes import Call, Stops, kill_dispatcher, wait_until
+from covalent_core.testing._tasks import tasks
+
+
+class Author(Protocol):
+    """What the author of an executor says about it."""
+
+    patience: float
+
+    def executor(self, folder: Path) -> Any: ...
+    def alive(self, ticket: str, noted: list[str]) -> list[str]: ...
+    def left(self, folder: Path) -> list[str]: ...
+    def reused_handle(self, old: str, new: str) -> str: ...
+
+
+class Bench:
+    """One test's own."""
+
+    def __init__(self, author: Author, folder: Path, stops: Stops) -> None:
+        self.stops = stops
+        self.home = find_home().folder
+        self.notes = folder / "notes"
+        self.tasks = tasks()
+        self._author = author
+        self._folder = folder / "backend"
+        self.notes.mkdir()
+        self._folder.mkdir()
+        self.executor = author.executor(self._folder)
+
+    # --- what a user does ----------------------------------------------------------------------------------------
+
+    def dispatch(self, function: Callable[..., Any], *arguments: Any) -> str:
+        """Dispatch a workflow of one task."""
+
+        @ct.lattice(executor=self.executor)
+        def workflow(*arguments: Any) -> Any:
+            return ct.electron(function)(*arguments)
+
+        return ct.dispatch(workflow)(*arguments)
+
+    def work(self, name: str = "done", *, deaf: bool = False) -> str:
+        """Dispatch a task that goes on until told to `go`, with a child and an orphan."""
+        return self.dispatch(self.tasks.work, str(self.notes), name, deaf)
+
+    def go(self) -> None:
+        """Let the tasks come to their end."""
+        (self.notes / "go").touch()
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Result:
+        """Dispatch a workflow of one task, and wait for its end."""
+        return self.end(self.dispatch(function, *arguments))
+
+    def end(self, dispatch_id: str) -> Result:
+        """Wait for the end of a dispatch."""
+        return ct.get_result(dispatch_id, wait=True, timeout=self._author.patience)
+
+    # --- what happens to the dispatcher --------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """Kill the dispatcher."""
+        kill_dispatcher(self.home)
+
+    def wait_at(self, stop: str) -> None:
+        """Return when the dispatcher waits at a stop."""
+        self.stops.wait(stop, self._author.patience)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Return when a condition holds; fail if it does not for too long."""
+        wait_until(condition, self._author.patience)
+
+    # --- what can be seen ----------------------------------------------------------------------------------------
+
+    def begun(self) -> list[list[str]]:
+        """Return what the tasks that have begun have noted: each its processes, as ``<pid>.<start time>``.
+
+        The first is the process of the task itself. It is left out when the task has come to its end.
+        """
+        return [self._noted(file) for file in sorted(self.notes.glob("begun-*")) + self.ended()]
+
+    def ended(self) -> list[Path]:
+        """Return the notes of the tasks that have come to their end by themselves."""
+        return sorted(self.notes.glob("ended-*"))
+
+    def _noted(self, file: Path) -> list[str]:
+        try:
+            processes: list[str] = json.loads(file.read_text())
+        except FileNotFoundError:
+            return self._noted(file.with_name(file.name.replace("begun-", "ended-")))
+
+        return processes[1:] if file.name.startswith("ended-") else processes
+
+    def tickets(self) -> list[str]:
+        """Return the tickets of all jobs that a hook has been called for."""
+        return sorted({call.ticket for call in self.stops.calls()})
+
+    def alive(self) -> list[str]:
+        """Return what lives at the backend, according to the author's probe."""
+        noted = [process for processes in self.begun() for process in processes]
+        found = [line for ticket in self.tickets() for line in self._author.alive(ticket, noted)]
+        return sorted(set(found))
+
+    def left(self) -> list[str]:
+        """Return the files that are left, according to the author's probe."""
+        return self._author.left(self._folder)
+
+    def called(self, hook: str) -> list[Call]:
+        """Return the calls of a hook."""
+        return [call for call in self.stops.calls() if call.hook == hook and call.event == "called"]
+
+    def job(self, dispatch_id: str) -> Any:
+        """Return the row of the only job of a dispatch."""
+        (row,) = Store(find_home()).get_jobs(dispatch_id)
+        return row
+
+    def node(self, dispatch_id: str, node_id: int = 0) -> dict[str, Any]:
+        """Return all that is known of a node now."""
+        return ct.get_result(dispatch_id).get_node_result(node_id)
+
+    def cancelling(self, dispatch_id: str) -> dict[str, Any]:
+        """Return what is known of a cancel that could not be confirmed yet."""
+        return self.node(dispatch_id)["cancelling"] or {"error": None, "attempts": 0}
+
+    def reused_handle(self, old: str, new: str) -> str:
+        """Return a handle of before as it looks when its number has been given to a new job."""
+        return self._author.reused_handle(old, new)
+
+    # --- what another process can do -----------------------------------------------------------------------------
+
+    def as_seen_by_another_process(self, dispatch_id: str) -> Job:
+        """Return the only job of a dispatch with what the store knows of it."""
+        row = self.job(dispatch_id)
+        call = TaskCall(row.node_id, "", b"", b"", {})
+        return Job(dispatch_id, row.ticket, row.attempt, (call,), location=row.location, job_handle=row.handle)
+
+    def call(self, hook: str, job: Job, **arguments: Any) -> Any:
+        """Call a hook of an executor that this process has made anew from what the store would keep of it."""
+        bound = BoundExecutor(create(describe(self.executor)))
+
+        async def enter_and_call() -> Any:
+            async with AsyncExitStack() as stack:
+                if hasattr(bound.executor, "__aenter__"):
+                    await stack.enter_async_context(bound.executor)
+
+                with anyio.fail_after(self._author.patience):
+                    return await bound.call(hook, job=job, **arguments)
+
+        with warnings.catch_warnings():
+            # A hook may start a process that outlives the object which started it.
+            warnings.simplefilter("ignore", ResourceWarning)
+            return anyio.run(enter_and_call)
+
+    # --- what must be true ---------------------------------------------------------------------------------------
+
+    def check_completed(self, result: Result, value: Any = "done") -> None:
+        """The task has run once, its value is here, and nothing is left."""
+        assert result.status == Status.COMPLETED, result.error
+        assert result.result == value
+        assert len(self.begun()) == 1, f"the task ran {len(self.begun())} times"
+        self.check_nothing_left()
+
+    def check_cancelled(self, result: Result, before: int) -> None:
+        """Nothing is alive, nothing is left, and after the cancel no step began.
+
+        Args:
+            before: How many calls there were when the cancel had returned.
+        """
+        assert result.status == Status.CANCELLED, f"{result.status}: {result.error}"
+        assert result.get_node_result(0)["status"] == Status.CANCELLED
+        assert len(self.begun()) <= 1, f"the task ran {len(self.begun())} times"
+        late = [call.hook for call in self.stops.calls()[before:] if call.event == "called"]
+        assert set(late) <= set(AFTER_A_CANCEL), f"called after the cancel was on disk: {late}"
+        self.check_nothing_left()
+
+    def check_nothing_left(self) -> None:
+        """Nothing lives at the backend, no file of a job is left, and each job was released once."""
+        assert self.alive() == [], "alive after the end"
+        assert self.left() == [], "files after the end"
+
+        for dispatch in ct.list_dispatches():
+            for row in Store(find_home()).get_jobs(dispatch.dispatch_id):
+                assert row.error is None, row.error
+
+        for ticket in self.tickets():
+            self._check_calls([call for call in self.stops.calls() if call.ticket == ticket])
+
+    def _check_calls(self, calls: list[Call]) -> None:
+        """A job is released once, and compute is asked for again only where the backend did not know the ticket."""
+        called = [call.hook for call in calls if call.event == "called"]
+        not_found = [call for call in calls if (call.hook, call.event, call.answer) == ("find", "returned", None)]
+
+        assert called.count("release") == 1 or "upload" not in called, called
+        assert called.count("release") <= 1, called
+        assert called.count("provision") <= 1 + len(not_found), called

@@ -1,0 +1,169 @@
+"""Independent looks: at the processes of this machine, and at a dispatcher that a test holds where it wants it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from covalent_core import _spawn
+from covalent_core._home import Home
+
+
+def start_time(pid: int) -> str | None:
+    """Return the start time of a live process. A zombie is dead: it only waits for its parent to look."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+    return None if state in "ZX" else fields[18]
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process lives."""
+    return start_time(pid) is not None
+
+
+def _numbers() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid())
+
+
+def processes_with(variable: str, value: str) -> list[int]:
+    """Return the live processes that were started with an environment variable."""
+    wanted = f"{variable}={value}".encode()
+    found = []
+
+    for pid in _numbers():
+        with suppress(OSError):
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
+
+    return [pid for pid in found if alive(pid)]
+
+
+def processes_about(ticket: str) -> list[int]:
+    """Return the live processes that have a job's ticket in their command line or in the path of their directory."""
+    found = []
+
+    for pid in _numbers():
+        with suppress(OSError):
+            if ticket in os.readlink(f"/proc/{pid}/cwd") or ticket in " ".join(arguments_of(pid)):
+                found.append(pid)
+
+    return [pid for pid in found if alive(pid)]
+
+
+def processes_of(home: Path) -> list[int]:
+    """Return the live processes of a home: its dispatcher, and everything below it."""
+    below = processes_with("COVALENT_CORE_HOME", str(home))
+    return sorted({*below, *(process.pid for process in _spawn._started if alive(process.pid))})
+
+
+def dispatchers_of(home: Path) -> list[int]:
+    """Return the live dispatchers of a home."""
+    started = [process.pid for process in _spawn._started]
+    return [pid for pid in processes_of(home) if pid in started or "--idle-seconds" in arguments_of(pid)]
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Return the command line of a process, empty if it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+    return []
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Return when `condition` holds; fail if it does not in time."""
+    deadline = time.monotonic() + seconds
+
+    while not condition():
+        assert time.monotonic() < deadline, f"did not come about within {seconds} s"
+        time.sleep(0.002)
+
+
+def kill(pids: Iterable[int]) -> None:
+    """Kill processes, those that are gone already too."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_dispatcher(home: Path) -> None:
+    """Kill the dispatcher of a home; return when it is dead."""
+    kill(dispatchers_of(home))
+    # Its main thread may be dead a moment before the thread that lets go of the lock.
+    wait_until(lambda: not dispatchers_of(home) and not _spawn.is_served(Home(home)))
+
+    for process in _spawn._started:
+        process.wait()
+
+
+@contextmanager
+def ending(home: Path) -> Iterator[None]:
+    """At the end of this, end the dispatcher of a home and everything that was started below it."""
+    try:
+        yield
+    finally:
+        kill(processes_of(home))
+        wait_until(lambda: not processes_of(home))
+
+        for process in _spawn._started:
+            process.wait()
+
+        _spawn._started.clear()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A hook was called, or has answered, according to the dispatcher's own record.
+
+    Attributes:
+        event: ``called``, ``returned`` or ``raised``.
+        pid: The dispatcher.
+        answer: What it returned, if that is a text.
+    """
+
+    hook: str
+    event: str
+    ticket: str
+    time: float
+    pid: int
+    job_handle: str | None = None
+    answer: str | None = None
+    error: str | None = None
+
+
+class Stops:
+    """The named stops of the dispatcher, and its record of calls, from the outside: files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def take(self, name: str) -> None:
+        """Let the dispatcher wait at a stop from now on."""
+        (self.folder / name).touch()
+
+    def wait(self, name: str, seconds: float = 20.0) -> None:
+        """Return when the dispatcher waits at a stop."""
+        wait_until((self.folder / f"{name}.reached").exists, seconds)
+
+    def leave(self, name: str) -> None:
+        """Let the dispatcher go on, and not wait there again."""
+        (self.folder / name).unlink()
+
+    def fail(self, hook: str, *faults: str) -> None:
+        """Let the next calls of a hook meet with faults of the backend: unreachable, lost or twice."""
+        (self.folder / f"fault-{hook}").write_text("\n".join(faults))
+
+    def calls(self) -> list[Call]:
+        """Return what has been written down until now."""
+        file = self.folder / "calls"
+        return [Call(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []

@@ -1,0 +1,80 @@
+"""The suite that every executor must pass: what its author says, and the fixture of its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from covalent_core import _spawn
+from covalent_core._home import find_home
+from covalent_core.testing._backend import Backend
+from covalent_core.testing._bench import Bench
+from covalent_core.testing._cancelling import Cancelling
+from covalent_core.testing._probes import Stops, ending, processes_about, start_time
+from covalent_core.testing._results import Results
+from covalent_core.testing._warm import WarmDispatcher
+
+
+class ExecutorSuite(Results, Cancelling, Backend):
+    """The tests that an executor must pass. Subclass it, and say how an executor is made.
+
+    ::
+
+        class TestMyExecutor(ExecutorSuite):
+            def executor(self, folder):
+                return MyExecutor(workdir=str(folder), grace=0.5)
+
+    The executor must be installed, since the tests use it as a user does. Its tasks must be able to write into the
+    folder of the test. What is alive and what is left is found out by `alive` and `left`, which look at this machine;
+    override them with probes of your own if your backend is another one. They must not ask the executor.
+
+    Attributes:
+        patience: Seconds that anything may take at most.
+    """
+
+    patience = 20.0
+
+    def executor(self, folder: Path) -> Any:
+        """Return a new executor that keeps its files below `folder`, with a short grace period if it has one."""
+        raise NotImplementedError(f"{type(self).__name__} must override executor(folder)")
+
+    def alive(self, ticket: str, noted: list[str]) -> list[str]:
+        """Return what is alive of a job: empty, or whatever tells you in a failed test what that is.
+
+        Default: the noted processes that live, and those of this machine that have the ticket in their command line or
+        in the path of the directory in which they run.
+
+        Args:
+            noted: What tasks have noted of themselves and of their children, each as ``<process id>.<start time>``.
+        """
+        living = [process for process in noted if start_time(int(process.split(".")[0])) == process.split(".")[1]]
+        return living + [f"{pid}.{start_time(pid)}" for pid in processes_about(ticket)]
+
+    def left(self, folder: Path) -> list[str]:
+        """Return what files of jobs are left. Default: those below `folder` and the home that have a ticket's name."""
+        folders = (folder, find_home().jobs)
+        return sorted(str(file) for folder in folders for file in folder.rglob("*") if "ct-" in file.name)
+
+    def reused_handle(self, old: str, new: str) -> str:
+        """Return the handle of a job that has ended as it looks if the backend gave its number to a new job.
+
+        Override it if your backend does that: a process id with another start time, for example. Default: `old`.
+        """
+        return old
+
+    @pytest.fixture
+    def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+        """Give a test a home of its own; at its end nothing of that home is alive."""
+        home, stops = tmp_path / "home", Stops(tmp_path / "stops")
+        monkeypatch.setenv("COVALENT_CORE_HOME", str(home))
+        monkeypatch.setenv("COVALENT_CORE_CONFIG", str(tmp_path / "config.toml"))
+        monkeypatch.setenv("COVALENT_CORE_STOPS", str(stops.folder))
+        monkeypatch.setattr(_spawn, "DetachedProcess", WarmDispatcher)
+
+        with ending(home):
+            bench = Bench(self, tmp_path, stops)
+            yield bench
+            bench.go()

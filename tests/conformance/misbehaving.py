@@ -1,0 +1,506 @@
+"""Executors that each do one thing wrong, and the test of the suite that catches it.
+
+They are all the example of the documentation but for what is written here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyio import sleep, sleep_forever
+from covalent_core_nice import NiceExecutor, handle_of, is_alive, process_id, runners_in
+
+from covalent_core import Job, hookimpl
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A misbehaving executor, which test of the suite catches it, and what that test says then."""
+
+    executor: type
+    test: str
+    words: str
+
+    @property
+    def name(self) -> str:
+        return self.executor.__name__
+
+    @property
+    def description(self) -> str:
+        return str(self.executor.__doc__)
+
+
+FAULTS: list[Fault] = []
+
+
+def caught_by(test: str, words: str) -> Callable[[type], type]:
+    def add(executor: type) -> type:
+        FAULTS.append(Fault(executor, test, words))
+        return executor
+
+    return add
+
+
+# --- cancelling ------------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_matrix[cancelled-during-run]", "alive after the end")
+class SwallowsAFailedCancel(NiceExecutor):
+    """Swallows the error of a cancel that did not work."""
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        with suppress(ConnectionError):
+            raise ConnectionError("the backend is unreachable")
+
+
+@caught_by("test_matrix[cancelled-during-run]", "alive after the end")
+class KillsOnlyTheParent(NiceExecutor):
+    """Kills the process that it started, and none that this one started."""
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process_id(job_handle), signal.SIGKILL)
+
+        while is_alive(job_handle):
+            await sleep(0.01)
+
+
+@caught_by("test_a_task_that_ignores_sigterm_is_killed", "alive after the end")
+class SaysGoneTooEarly(NiceExecutor):
+    """Gives the order to end, and says that the job has ended."""
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process_id(job_handle), signal.SIGTERM)
+
+
+@caught_by("test_matrix[cancelled-during-run]", "is CANCELLING after")
+class HangsInCancel(NiceExecutor):
+    """Never returns from a cancel."""
+
+    @hookimpl
+    async def cancel(self) -> None:
+        await sleep_forever()
+
+
+@caught_by("test_matrix[cancelled-during-run]", "the task ran 2 times")
+class StartsAgainAfterACancel(NiceExecutor):
+    """Puts a cancelled job back into the queue."""
+
+    @hookimpl
+    async def cancel(self, job_handle: str, location: str) -> None:
+        await NiceExecutor.cancel(self, job_handle)
+        shutil.rmtree(Path(location, "results"))
+        NiceExecutor.provision(self, location)
+        await until_begun(self.folder, times=2)
+
+
+@caught_by("test_a_cancel_takes_one_job_and_no_other", "[False, False] == [False, True]")
+class KillsAnotherJob(NiceExecutor):
+    """Cancels all jobs of its user."""
+
+    @hookimpl
+    async def cancel(self) -> None:
+        for folder in Path(self.folder).iterdir():
+            for handle in runners_in(str(folder)):
+                await NiceExecutor.cancel(self, handle)
+
+
+@caught_by("test_a_lost_answer_of_cancel_is_asked_for_again", "is CANCELLING after")
+class ConfirmsNothingThatIsGone(NiceExecutor):
+    """Raises if the job that is to be cancelled has ended already."""
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        if not is_alive(job_handle):
+            raise LookupError("no such job")
+
+        await NiceExecutor.cancel(self, job_handle)
+
+
+@caught_by("test_a_handle_whose_number_belongs_to_another_job_stops_nothing", "has stopped another one")
+class TrustsTheNumber(NiceExecutor):
+    """Takes a process id for the same process for ever."""
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        with suppress(OSError):
+            await NiceExecutor.cancel(self, handle_of(process_id(job_handle)))
+
+
+@caught_by("test_a_task_that_ignores_sigterm_is_killed", "is CANCELLING after")
+class AsksOnlyPolitely(NiceExecutor):
+    """Sends SIGTERM to the task, and waits for it to follow."""
+
+    @hookimpl
+    async def cancel(self, job_handle: str, location: str) -> None:
+        for handle in runners_in(location):
+            if handle != job_handle:
+                os.kill(process_id(handle), signal.SIGTERM)
+
+        while is_alive(job_handle):
+            await sleep(0.01)
+
+
+@caught_by("test_a_task_that_asks_can_clean_up", "cleaned")
+class KillsWithoutGrace(NiceExecutor):
+    """Kills all processes of a job at once."""
+
+    @hookimpl
+    async def cancel(self, location: str) -> None:
+        while handles := list(runners_in(location)):
+            for handle in handles:
+                with suppress(ProcessLookupError):
+                    os.kill(process_id(handle), signal.SIGKILL)
+
+
+@caught_by("test_nothing_of_it_is_alive_when_a_node_is_cancelled", "assert bench.alive() == []")
+class EndsInRelease(NiceExecutor):
+    """Confirms a cancel at once and ends the job when it is released."""
+
+    @hookimpl
+    async def cancel(self) -> None:
+        return None
+
+    @hookimpl
+    async def release(self, job: Job) -> None:
+        if job.job_handle is None and (handle := NiceExecutor.find(self, job, str(self._folder(job)))):
+            await NiceExecutor.cancel(self, handle)
+
+        NiceExecutor.release(self, job)
+
+
+@caught_by("test_a_handle_is_enough_for_another_process_to_end_the_job", "assert bench.alive() == []")
+@dataclass
+class CancelsOnlyItsOwnJobs(NiceExecutor):
+    """Can end only what this very object has started."""
+
+    def __post_init__(self) -> None:
+        self._started: set[str] = set()
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        handle = str(NiceExecutor.provision(self, location))
+        self._started.add(handle)
+        return handle
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        if job_handle in self._started:
+            await NiceExecutor.cancel(self, job_handle)
+
+
+# --- starting --------------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_a_value_comes_back_and_nothing_is_left", "the task ran 2 times")
+class SubmitsTwice(NiceExecutor):
+    """Asks the backend twice for compute."""
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        second = Path(location, "second")
+        second.mkdir()
+        shutil.copy(Path(location, "bundle.pyz"), second)
+        subprocess.Popen([sys.executable, "bundle.pyz"], cwd=second, start_new_session=True).wait(0.5)
+        return str(NiceExecutor.provision(self, location))
+
+
+@caught_by("test_matrix[cancelled-after-upload]", "assert (False or not [[")
+class StartsInUpload(NiceExecutor):
+    """Starts the task when its files are there."""
+
+    @hookimpl
+    async def upload(self, job: Job, payload: bytes) -> str:
+        location = str(NiceExecutor.upload(self, job, payload))
+        NiceExecutor.provision(self, location)
+        await until_begun(self.folder)
+        return location
+
+    @hookimpl
+    async def provision(self, job: Job, location: str) -> str | None:
+        return NiceExecutor.find(self, job, location)
+
+    @hookimpl
+    async def release(self, job: Job) -> None:
+        for handle in runners_in(str(self._folder(job))):
+            await NiceExecutor.cancel(self, handle)
+
+        NiceExecutor.release(self, job)
+
+
+@caught_by("test_the_steps_of_the_core_are_those_of_the_matrix", "GivesNoHandle.provision returned None")
+class GivesNoHandle(NiceExecutor):
+    """Returns None where the job handle should be."""
+
+    @hookimpl
+    def provision(self, location: str) -> None:
+        NiceExecutor.provision(self, location)
+
+    @hookimpl
+    def find(self) -> None:
+        return None
+
+
+@caught_by("test_a_lost_answer_of_provision_is_found_again", "failed in 'provision'")
+class ForgetsTheHandle(NiceExecutor):
+    """Does not know what it has started once the answer is lost."""
+
+    @hookimpl
+    def find(self) -> None:
+        return None
+
+
+@caught_by("test_the_backend_knows_the_ticket", "assert found == job.job_handle")
+class FindsTheWrongJob(NiceExecutor):
+    """Finds the newest job, whatever ticket it is asked for."""
+
+    @hookimpl
+    def find(self) -> str | None:
+        folders = sorted(Path(self.folder).iterdir(), key=lambda folder: folder.stat().st_ctime)
+        return next(runners_in(str(folders[-1])), None)
+
+
+@caught_by("test_the_backend_knows_no_ticket_that_was_never_provisioned", "is None")
+class FindsWhatIsNotThere(NiceExecutor):
+    """Takes the ticket for a job handle."""
+
+    @hookimpl
+    def find(self, job: Job) -> str:
+        return job.ticket
+
+
+@caught_by("test_a_job_that_is_not_found_after_a_cancel_never_starts", "alive after the end")
+class StartsWhatWasNotFound(NiceExecutor):
+    """Lets a job start that was not found when it was cancelled."""
+
+    @hookimpl
+    def find(self, location: str) -> str | None:
+        return next(runners_in(location), None)
+
+
+@caught_by("test_another_dispatcher_takes_up_a_job_that_runs", "KeyError")
+@dataclass
+class KeepsStateInMemory(NiceExecutor):
+    """Gives handles that only this very object understands."""
+
+    def __post_init__(self) -> None:
+        self._jobs: dict[str, str] = {}
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        self._jobs["1"] = str(NiceExecutor.provision(self, location))
+        return "1"
+
+    @hookimpl
+    async def run(self, job_handle: str) -> None:
+        await NiceExecutor.run(self, self._jobs[job_handle])
+
+    @hookimpl
+    async def cancel(self, job: Job, location: str) -> None:
+        for handle in runners_in(location):
+            await NiceExecutor.cancel(self, handle)
+
+
+@caught_by("test_matrix[killed-during-run]", "stopped by SIGTERM")
+class DiesWithItsDispatcher(NiceExecutor):
+    """Starts jobs that end when the dispatcher does."""
+
+    @hookimpl
+    async def provision(self, location: str) -> str:
+        process = subprocess.Popen(
+            [sys.executable, "bundle.pyz"], cwd=location, preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        )
+        return handle_of(process.pid)
+
+
+@caught_by("test_a_value_comes_back_and_nothing_is_left", "alive after the end")
+class LeavesAMonitor(NiceExecutor):
+    """Starts a second process that looks after the job, and forgets it."""
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        subprocess.Popen(["sh", "-c", "sleep 60; : watch", location], start_new_session=True)
+        return str(NiceExecutor.provision(self, location))
+
+
+# --- running and fetching --------------------------------------------------------------------------------------------
+
+
+@caught_by("test_run_returns_only_when_the_task_has_ended", "assert [")
+class ReturnsBeforeTheEnd(NiceExecutor):
+    """Takes a job that runs for one that has ended."""
+
+    @hookimpl
+    async def run(self) -> None:
+        return None
+
+
+@caught_by("test_another_dispatcher_takes_up_a_job_that_runs", "ChildProcessError")
+class WaitsOnlyForItsChildren(NiceExecutor):
+    """Cannot wait for a job that another process has started."""
+
+    @hookimpl
+    def run(self, job_handle: str) -> None:
+        os.waitpid(process_id(job_handle), 0)
+
+
+@caught_by("test_standard_output_and_error_come_back", "('', '') == ('out loud")
+class LosesTheOutput(NiceExecutor):
+    """Does not bring back what a task has printed."""
+
+    @hookimpl
+    def fetch(self, location: str) -> Path:
+        return edited(location, lambda header, content: ({**header, "stdout": "", "stderr": ""}, content))
+
+
+@caught_by("test_an_exception_comes_back_with_its_traceback", "isinstance(")
+class LosesTheException(NiceExecutor):
+    """Brings back that a task failed, and not why."""
+
+    @hookimpl
+    def fetch(self, location: str) -> Path:
+        return edited(location, lambda header, content: (header, b"" if header["status"] == "FAILED" else content))
+
+
+@caught_by("test_results_of_jobs_at_the_same_time_are_not_mixed_up", "assert 'number")
+@dataclass
+class MixesUpResults(NiceExecutor):
+    """Brings back the result of the first job for every other."""
+
+    def __post_init__(self) -> None:
+        self._first: bytes | None = None
+
+    @hookimpl
+    async def fetch(self, location: str) -> Path:
+        (file,) = Path(location, "results").glob("*.outcome")
+        self._first = self._first or file.read_bytes()
+        file.write_bytes(self._first)
+        return file.parent
+
+
+@caught_by("test_a_large_value_goes_in", "assert None ==")
+class CutsWhatIsLarge(NiceExecutor):
+    """Uploads no more than eight megabytes."""
+
+    @hookimpl
+    def upload(self, job: Job, payload: bytes) -> str:
+        return str(NiceExecutor.upload(self, job, payload[: 8 * 2**20]))
+
+
+@caught_by("test_a_large_value_comes_out", "assert None ==")
+class LeavesLargeValuesBehind(NiceExecutor):
+    """Fetches no large files."""
+
+    @hookimpl
+    def fetch(self, location: str) -> Path:
+        for file in Path(location, "results").glob("*.value"):
+            file.unlink()
+
+        return Path(location, "results")
+
+
+@caught_by("test_a_step_that_is_taken_twice_gives_the_same[fetch]", "No such file")
+class FetchesOnlyOnce(NiceExecutor):
+    """Moves the results away when it fetches them."""
+
+    @hookimpl
+    def fetch(self, location: str) -> Path:
+        return Path(shutil.move(Path(location, "results"), Path(location, "fetched")))
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_a_value_comes_back_and_nothing_is_left", "files after the end")
+class LeavesFiles(NiceExecutor):
+    """Removes nothing."""
+
+    @hookimpl
+    def release(self) -> None:
+        return None
+
+
+@caught_by("test_a_value_comes_back_and_nothing_is_left", "release failed: PermissionError")
+class RaisesInRelease(NiceExecutor):
+    """Fails after it has removed everything."""
+
+    @hookimpl
+    def release(self, job: Job) -> None:
+        NiceExecutor.release(self, job)
+        raise PermissionError("not yours")
+
+
+@caught_by("test_what_is_released_is_one_jobs_alone", "FAILED")
+class ReleasesAllJobs(NiceExecutor):
+    """Removes the files of all jobs when one has ended."""
+
+    @hookimpl
+    def release(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+@caught_by("test_a_lost_answer_of_upload_leaves_no_files", "files after the end")
+class LeavesHalfAnUpload(NiceExecutor):
+    """Removes nothing where it was not told a location."""
+
+    @hookimpl
+    def release(self, job: Job, location: str | None) -> None:
+        if location is not None:
+            NiceExecutor.release(self, job)
+
+
+@caught_by("test_matrix[cancelled-during-run]", "files after the end")
+class RemovesOnlyWhatSucceeded(NiceExecutor):
+    """Leaves the files of jobs that did not complete, for whoever wants to look at them."""
+
+    @hookimpl
+    def release(self, job: Job) -> None:
+        if b'"COMPLETED"' in b"".join(file.read_bytes() for file in self._folder(job).glob("results/*.outcome")):
+            NiceExecutor.release(self, job)
+
+
+@caught_by("test_results_of_jobs_at_the_same_time_are_not_mixed_up", "assert")
+class IgnoresTheTicket(NiceExecutor):
+    """Has one folder for all jobs."""
+
+    def _folder(self, job: Job) -> Path:
+        return Path(self.folder) / "ct-job"
+
+
+@caught_by("test_the_store_brings_the_executor_back_as_it_was", "assert ExecutorSpec(")
+@dataclass
+class ChangesItsOptions(NiceExecutor):
+    """Is not the same when it is made anew from its own options."""
+
+    def __post_init__(self) -> None:
+        self.folder += "/jobs"
+
+
+async def until_begun(folder: str, times: int = 1) -> None:
+    """Return when the tasks of the suite have begun so often."""
+    while len(list(Path(folder).parent.glob("notes/begun-*"))) < times:
+        await sleep(0.01)
+
+
+def edited(location: str, edit: Callable[[dict[str, object], bytes], tuple[dict[str, object], bytes]]) -> Path:
+    """Change the outcomes in the results of a job."""
+    for file in Path(location, "results").glob("*.outcome"):
+        header, _, content = file.read_bytes().partition(b"\n")
+        changed, left = edit(json.loads(header), content)
+        file.write_bytes(json.dumps(changed).encode() + b"\n" + left)
+
+    return Path(location, "results")

@@ -1,0 +1,31 @@
+"""The example of the documentation, which authors of plugins begin with, passes the suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import covalent_core as ct
+from covalent_core.testing import ExecutorSuite
+
+
+@pytest.fixture(autouse=True)
+def plugins(installed_examples: None) -> None:
+    """Install the examples."""
+
+
+class TestNiceExecutor(ExecutorSuite):
+    def executor(self, folder: Path) -> object:
+        return ct.executor.NiceExecutor(folder=str(folder), grace=0.5)
+
+    def reused_handle(self, old: str, new: str) -> str:
+        return f"{new.split('.')[0]}.{old.split('.')[1]}"
+
+
+def test_it_is_the_one_that_the_documentation_shows() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "writing-an-executor.md").read_text()
+    _, _, shown = page.partition("```python\n# file: covalent_core_nice.py\n")
+
+    assert shown.partition("```\n")[0] == (root / "tests" / "plugins" / "covalent_core_nice.py").read_text()

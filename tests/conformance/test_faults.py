@@ -1,0 +1,90 @@
+"""The suite catches every misbehaving executor, and finds nothing where the fault is not there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PLUGINS = HERE.parent / "plugins"
+
+sys.path[:0] = [str(PLUGINS), str(HERE)]
+
+try:
+    from misbehaving import FAULTS, Fault
+finally:
+    del sys.path[:2]
+
+CATCHERS = sorted({fault.test for fault in FAULTS})
+INSTALLED = "\n".join(f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS)
+
+
+@dataclass
+class Outcome:
+    """What one test of the suite said: a part of the report, or nothing if it passed."""
+
+    failure: str | None
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Outcome]:
+    """Run, for each fault, the test that is to catch it, and each such test once without a fault."""
+    folder = tmp_path_factory.mktemp("faults")
+    installed = folder / "misbehaving-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Name: misbehaving\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(f"[covalent_core.executors]\n{INSTALLED}\n")
+
+    suites = HERE / "fault_suites.py"
+    wanted = [f"{suites}::Test{fault.name}::{fault.test}" for fault in FAULTS]
+    wanted += [f"{suites}::TestNiceExecutor::{test}" for test in CATCHERS]
+    report = folder / "report.xml"
+    options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", f"--junitxml={report}", f"--basetemp={folder}/t"]
+    paths = os.pathsep.join(map(str, (PLUGINS, HERE, folder)))
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *wanted],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert report.exists(), ran.stdout + ran.stderr
+    cases = ET.parse(report).getroot().iter("testcase")
+    return {(case.attrib["classname"].rpartition(".Test")[2], case.attrib["name"]): outcome_of(case) for case in cases}
+
+
+def outcome_of(case: ET.Element) -> Outcome:
+    problems = [problem.text or "" for problem in case if problem.tag in ("failure", "error")]
+    return Outcome("\n".join(problems) or None)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_caught(outcomes: dict[tuple[str, str], Outcome], fault: Fault) -> None:
+    failure = outcomes[fault.name, fault.test].failure
+
+    assert failure is not None, f"{fault.name} passes {fault.test}"
+    assert fault.words in failure, failure
+
+
+@pytest.mark.parametrize("test", CATCHERS)
+def test_without_a_fault_nothing_is_caught(outcomes: dict[tuple[str, str], Outcome], test: str) -> None:
+    assert outcomes["NiceExecutor", test].failure is None
+
+
+def test_there_are_enough_faults() -> None:
+    assert len({fault.name for fault in FAULTS}) >= 25
+
+
+def test_the_documentation_names_every_fault_and_what_catches_it() -> None:
+    page = (ROOT / "docs" / "contract.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| `(.+)` \|$", page, re.MULTILINE)
+
+    assert rows == [(fault.name, fault.description, fault.test) for fault in FAULTS]

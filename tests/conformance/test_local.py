@@ -1,0 +1,13 @@
+"""The local executor passes the suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from covalent_core.executor import LocalExecutor
+from covalent_core.testing import ExecutorSuite
+
+
+class TestLocalExecutor(ExecutorSuite):
+    def executor(self, folder: Path) -> LocalExecutor:
+        return LocalExecutor(max_workers=4, workdir=str(folder), grace=0.5)
