@@ -1,0 +1,322 @@
+"""One dispatch from its beginning to its end, in a world whose time, crashes and races are those of a schedule.
+
+The dispatcher is the real one, in this process, on a real store; what is not real is the clock, which jumps to the next
+moment at which something happens, and the backend. Wherever the dispatcher commits or calls a hook, and whenever the
+clock moves, there is a point at which the schedule may do something: give a cancel order, kill the dispatcher, tell it
+to end. Nothing of a dispatcher that has been killed touches the world any more: its commits and calls raise instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import signal
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from model import TERMINAL, Model, Violation, must
+from simulated import ABORTS, ENDS_IT, FAILS, Backend, SimulatedExecutor
+
+from covalent_core import Job, _database, _dispatcher, _spawn, _steps
+from covalent_core._dispatcher import Dispatcher
+from covalent_core._graph import ExecutorSpec, Node, TransportGraph
+from covalent_core._home import Home
+from covalent_core._store import Store
+
+#: A world whose clock has come so far has not ended, and one that is quiet for so long hangs and is cancelled.
+END_OF_TIME, QUIET = 20_000.0, 60.0
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """A client cancels nodes (by their number, modulo the size of the graph) or everything; the bell may get lost."""
+
+    nodes: tuple[int, ...] | None = None
+    rings: bool = True
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The dispatcher is killed."""
+
+
+@dataclass(frozen=True)
+class Tell:
+    """The dispatcher is told to end."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is drawn.
+
+    Attributes:
+        sources: By node, the nodes before it that it needs.
+        oddities: What is odd about which node.
+        schedule: How many points to pass, and what happens then.
+    """
+
+    sources: tuple[tuple[int, ...], ...]
+    oddities: tuple[tuple[int, str], ...] = ()
+    schedule: tuple[tuple[int, Cancel | Kill | Tell], ...] = ()
+    max_workers: int | None = None
+
+
+class Killed(BaseException):
+    """What a dispatcher that has been killed gets instead of an answer."""
+
+
+class World:
+    """One case."""
+
+    def __init__(self, case: Case, home: Home, store: Store, results: Path) -> None:
+        self.case, self.home, self.store, self.results = case, home, store, results
+        self.backend = Backend()
+        self.clock, self.generations = 0.0, 0
+        self.violation: Violation | None = None
+        self._killed_at: float | None = None
+        self._kill = asyncio.Event()
+        self._odd = Counter((node % len(case.sources), oddity) for node, oddity in case.oddities)
+        self._left, self._passed, self._last = deque(case.schedule), 0, 0.0
+        self._reader = sqlite3.connect(home.database, isolation_level=None)
+        fails = {node for node, oddity in self._odd if oddity in (*ENDS_IT, *FAILS)}
+        aborts = {node for node, oddity in self._odd if oddity in ABORTS}
+        self.model = Model({n: set(sources) for n, sources in enumerate(case.sources)}, fails, aborts)
+
+    @property
+    def now(self) -> float:
+        return self.clock if self._killed_at is None else self._killed_at
+
+    # --- from the beginning to the end ---------------------------------------------------------------------------
+
+    def play(self) -> None:
+        """Carry out the case.
+
+        Raises:
+            Violation: The contract has been broken.
+        """
+        SimulatedExecutor.world = self
+        self.dispatch_id = self.store.add_dispatch(self._graph(), [], {}, "test")
+
+        while self.model.dispatch not in TERMINAL or self.store.has_unfinished():
+            self._live()
+
+        # What was still to come comes too late.
+        for _, event in self._left:
+            if isinstance(event, Cancel):
+                self._cancel(event)
+
+        self._check_end()
+
+    def _graph(self) -> TransportGraph:
+        options = "{}" if self.case.max_workers is None else f'{{"max_workers": {self.case.max_workers}}}'
+        spec = ExecutorSpec("simulated", options)
+        nodes = [Node(n, "task", 0, b"call", executor=spec) for n in range(len(self.case.sources))]
+        edges = {(source, target) for target, sources in enumerate(self.case.sources) for source in sources}
+        return TransportGraph("workflow", spec, nodes, [b"function"], edges, b"result")
+
+    def _live(self) -> None:
+        """Let one dispatcher live, and the next point be one at which there is none."""
+        self.generations += 1
+
+        try:
+            Dispatcher(self.home, idle_seconds=0).serve()
+        except BaseException:
+            if self._killed_at is None:
+                raise
+
+        if self.violation is not None:
+            raise self.violation
+
+        if self._killed_at is not None:
+            self.clock, self._killed_at = self._killed_at, None
+
+        self.model.restarts += 1
+
+        with suppress(Killed):
+            self.point()
+
+        self._killed_at = None
+
+        if self.violation is not None:
+            raise self.violation
+
+    def _check_end(self) -> None:
+        self.look()
+        self.model.ended()
+        unreleased = {job for job in self.backend.files if not self._released_badly(job)}
+        must(not unreleased, f"files are left of {unreleased}")
+        changes = self.store.get_status_changes(self.dispatch_id)
+        trail = {n: [row.status for row in changes if row.node_id == n] for n in self.model.trail}
+        must(trail == self.model.trail, f"the store says {trail}, seen was {self.model.trail}")
+
+    def _released_badly(self, ticket: str) -> bool:
+        return any(oddity.startswith("release") and f"-{node % len(self.case.sources)}-" in ticket
+                   for node, oddity in self.case.oddities)
+
+    # --- points --------------------------------------------------------------------------------------------------
+
+    def point(self) -> None:
+        """Let the schedule do what it does here; raise if the dispatcher is dead or dies of it."""
+        if self._killed_at is None:
+            self._passed += 1
+
+            while self._left and self._left[0][0] <= self._passed and self._killed_at is None:
+                self._passed, self._last = 0, self.clock
+                self._happen(self._left.popleft()[1])
+
+        if self._killed_at is not None:
+            raise Killed
+
+    def _happen(self, event: Cancel | Kill | Tell) -> None:
+        if isinstance(event, Cancel):
+            self.checked(self._cancel, event)
+        elif isinstance(event, Kill):
+            self.kill()
+        elif signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+            signal.raise_signal(signal.SIGTERM)
+
+    def _cancel(self, event: Cancel) -> None:
+        size = len(self.case.sources)
+        named = None if event.nodes is None else [node % size for node in event.nodes]
+        outcome = self.store.request_cancel(self.dispatch_id, named, "because", "test")
+        self.model.cancelled(named, bool(outcome), {t.node_id for t in outcome.targets if t.stopped})
+        self.look()
+
+        if event.rings:
+            _spawn.ring(self.home)
+
+    def kill(self) -> None:
+        """From here on the dispatcher is dead."""
+        self._killed_at = self._killed_at or self.clock
+        self._kill.set()
+
+    async def _die_when_killed(self) -> None:
+        await self._kill.wait()
+        raise Killed
+
+    def tick(self, seconds: float | None) -> None:
+        """Nothing is left to be done now: go on to when there is."""
+        quiet = not self._left and self.clock - self._last > QUIET
+
+        if seconds is None or self.clock > END_OF_TIME:
+            self.checked(must, False, f"nothing happens any more: {self.model.status}")
+        elif quiet and not self.model.whole and self._killed_at is None:
+            self._last = self.clock
+            self.checked(self._cancel, Cancel())
+
+        self.clock += seconds or 1.0
+
+        with suppress(Killed):
+            self.point()
+
+    # --- what is seen --------------------------------------------------------------------------------------------
+
+    def checked(self, check: Callable[..., None], *arguments: Any) -> None:
+        """Call what may find a violation; if it does, that is the end of the world."""
+        try:
+            check(*arguments)
+        except Violation as violation:
+            self.violation = self.violation or violation
+            self.kill()
+
+    def look(self) -> None:
+        """Show the model what is in the store and alive."""
+        query = "SELECT node_id, status, error FROM nodes WHERE dispatch_id = ?"
+        nodes = {row[0]: row[1:] for row in self._reader.execute(query, (self.dispatch_id,))}
+        query = "SELECT status FROM dispatches WHERE dispatch_id = ?"
+        ((dispatch,),) = self._reader.execute(query, (self.dispatch_id,))
+        runs = self.backend.runs(self.now)
+        self._count_workers(sum("alive" in ran for ran in runs.values()))
+        self.model.saw(dispatch, nodes, runs)
+
+    def _count_workers(self, busy: int) -> None:
+        # Jobs that a dispatcher takes up from another are not made to wait.
+        if self.case.max_workers and self.generations == 1:
+            must(busy <= self.case.max_workers, f"{busy} jobs at once, max_workers is {self.case.max_workers}")
+
+    def called(self, hook: str, job: Job) -> None:
+        """A hook is called: show it to the model, then let the schedule go on."""
+        if self._killed_at is not None:
+            raise Killed
+
+        query = "SELECT location, handle FROM jobs WHERE ticket = ?"
+        stored = [{"location": row[0], "handle": row[1]} for row in self._reader.execute(query, (job.ticket,))]
+        self.checked(self.model.called, hook, job.ticket, job.node_ids, stored[0] if stored else {})
+        self.point()
+
+    def odd(self, job: Job, oddity: str) -> bool:
+        """Whether something is odd about this job; if so, once less from now on."""
+        for node in job.node_ids:
+            if self._odd[node, oddity]:
+                self._odd[node, oddity] -= 1
+                return True
+
+        return False
+
+    # --- the seams -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def commit(self, transaction: Any) -> Iterator[Any]:
+        """A transaction of the dispatcher."""
+        self.point()
+
+        with transaction as cursor:
+            yield cursor
+
+        self.checked(self.look)
+        self.point()
+
+    async def live(self, dispatcher: Callable[..., Awaitable[None]]) -> None:
+        self._kill = asyncio.Event()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._die_when_killed)
+            await dispatcher()
+            tasks.cancel_scope.cancel()
+
+
+class _Selector(selectors.DefaultSelector):
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+
+        if not ready and timeout != 0:
+            SimulatedExecutor.world.tick(timeout)
+
+        return ready
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        super().__init__(_Selector())
+
+    def time(self) -> float:
+        return SimulatedExecutor.world.clock
+
+
+def enter() -> None:
+    """Let all dispatchers of this process live in the current world."""
+    run, write = anyio.run, _database.Database.write_raw
+
+    async def run_here(function: Callable[..., Any], *arguments: Any, **_: object) -> Any:
+        await anyio.lowlevel.checkpoint()
+        result = function(*arguments)
+        await anyio.lowlevel.checkpoint()
+        return result
+
+    anyio.run = lambda main, **_: run(SimulatedExecutor.world.live, main, backend_options={"loop_factory": _Loop})
+    anyio.to_thread.run_sync = run_here
+    _database.Database.write_raw = lambda *arguments: SimulatedExecutor.world.commit(write(*arguments))
+    # A dispatcher that has been killed leaves connections; to open a store anew would be most of what a case costs.
+    _database.create_engine = partial(_database.create_engine, pool_size=0)
+    _dispatcher.Store = lambda home: SimulatedExecutor.world.store
+    # Rarer looks: each is a turn of the loop, and most of these worlds end before the first.
+    for module, name, seconds in ((_dispatcher, "POLL_SECONDS", 5.0), (_steps, "PROVISION_SECONDS", 20.0)):
+        assert hasattr(module, name)
+        setattr(module, name, seconds)
