@@ -37,7 +37,9 @@ class Model:
         self.above: dict[int, set[int]] = {}
         self.status = dict.fromkeys(sources, "NEW_OBJECT")
         self.trail: dict[int, list[str]] = {node: [] for node in sources}
-        self.dispatch, self.whole, self.restarts = "NEW_OBJECT", False, 0
+        self.error: dict[int, str | None] = {}
+        self.end: tuple[str, object] | None = None
+        self.whole, self.restarts = False, 0
         self.ordered: set[int] = set()
         self.calls: dict[str, list[str]] = defaultdict(list)
         self.released: dict[str, tuple[int, int]] = {}
@@ -58,7 +60,9 @@ class Model:
         earlier = self.calls[ticket]
         must(hook == "release" or ticket not in self.released, f"{hook} of {ticket} after its release")
         must(stored, f"{hook} of {ticket}, which is not stored")
+        must(not stored["released"], f"{hook} of {ticket} when its release is stored")
         must(hook not in ("provision", "run", "fetch") or stored["location"], f"{hook} of {ticket} without location")
+        must(hook != "upload" or stored["payload"], f"{hook} of {ticket} without payload")
         must(hook not in ("run", "fetch") or stored["handle"], f"{hook} of {ticket} without job handle")
         earlier.append(hook)
 
@@ -70,7 +74,7 @@ class Model:
             must(count <= self.restarts - restarts, f"{ticket} is released again")
             self.released[ticket] = count + 1, restarts
 
-    def saw(self, dispatch: str, nodes: dict[int, tuple[str, str | None]], runs: dict[int, list[str]]) -> None:
+    def saw(self, dispatch: tuple[str, object], nodes: dict[int, tuple[str, str | None]], runs: dict[int, list[str]]) -> None:
         """Look at the statuses and errors in the store, and at what the backend says of each run of a node (4, 5, 6)."""
         statuses = {node: status for node, (status, _) in nodes.items()}
 
@@ -82,15 +86,17 @@ class Model:
             must(new != "COMPLETED" or ran == ["COMPLETED"], f"node {node} is {new}, and at the backend {ran}")
 
         self.status = statuses
-        must(self.dispatch not in TERMINAL or dispatch == self.dispatch, f"dispatch {self.dispatch} becomes {dispatch}")
-        must(dispatch not in TERMINAL or dispatch == self._end(), f"dispatch is {dispatch}: {self.status}")
-        self.dispatch = dispatch
+        self.error = {node: error for node, (_, error) in nodes.items()}
+        must(self.end in (None, dispatch), f"dispatch {self.end} becomes {dispatch}")
+        must(dispatch[0] not in TERMINAL or dispatch[0] == self._end(), f"dispatch is {dispatch}: {self.status}")
+        self.end = dispatch if dispatch[0] in TERMINAL else None
 
     def _saw_node(self, node: int, new: str, error: str, statuses: dict[int, str]) -> None:
         old = self.status[node]
         own = node in self.ordered or (node in self.may_abort and new == "CANCELLED" and self.trail[node][:1])
         roots = {n for n in self.above[node] if statuses[n] in ("FAILED", "CANCELLED", "CANCELLING")}
         must(new == old or new in NEXT[old], f"node {node} goes from {old} to {new}")
+        must(old not in TERMINAL or error == (self.error[node] or ""), f"the error of node {node}, {old}, is {error!r}")
         must(node not in self.ordered or new in ("CANCELLING", "CANCELLED"), f"node {node} is {new}, it was ordered")
         must(new not in ("CANCELLING",) or own, f"node {node} is {new} without an order")
         must(not roots or new == "CANCELLED", f"node {node} is {new} below {roots}")
@@ -113,7 +119,7 @@ class Model:
 
     def ended(self) -> None:
         """The dispatch is terminal and its dispatcher idle: every job that was uploaded is released (3)."""
-        must(self.dispatch in TERMINAL, f"dispatch is {self.dispatch}")
+        must(self.end, f"the dispatch has not ended: {self.status}")
 
         for ticket, hooks in self.calls.items():
             must("upload" not in hooks or ticket in self.released, f"{ticket} is never released: {hooks}")

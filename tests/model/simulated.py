@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio import sleep
+from anyio import get_cancelled_exc_class, sleep
 
 from covalent_core import Job, TaskCancelledError, hookimpl
 
@@ -112,12 +112,17 @@ class SimulatedExecutor:
         if world.odd(job, "provision aborts"):
             raise TaskCancelledError("the quota is used up")
 
-        delay = SLOW if world.odd(job, "provision slow") else USUAL
+        delay, began = SLOW if world.odd(job, "provision slow") else USUAL, world.now
         submission = world.backend.submit(world, job, delay)
-        await sleep(delay)
-        world.point()
-        await sleep(NEVER if world.odd(job, "provision hangs") else USUAL)
-        world.point()
+
+        try:
+            await sleep(delay)
+            world.point("the backend accepts")
+            await sleep(NEVER if world.odd(job, "provision hangs") else USUAL)
+            world.point("provision answers")
+        except get_cancelled_exc_class():
+            world.interrupted(job, began)
+            raise
 
         if world.odd(job, "provision loses its answer"):
             raise ConnectionError("the answer is lost")
@@ -133,7 +138,7 @@ class SimulatedExecutor:
             raise ConnectionError("the backend does not know the job any more")
 
         await sleep(max(0.0, submission.ends - self.world.now))
-        self.world.point()
+        self.world.point("run answers")
 
     @hookimpl
     async def fetch(self, job: Job, job_handle: str) -> Path:
@@ -163,7 +168,7 @@ class SimulatedExecutor:
         if self.world.odd(job, "cancel ends it but raises"):
             raise ConnectionError("the answer is lost")
 
-        self.world.point()
+        self.world.point("cancel answers")
 
     @hookimpl
     async def find(self, job: Job) -> str | None:
@@ -185,7 +190,7 @@ class SimulatedExecutor:
     async def release(self, job: Job) -> None:
         await self._pass("release", job)
         self.world.backend.files.discard(job.ticket)
-        self.world.point()
+        self.world.point("release answers")
 
     async def _pass(self, hook: str, job: Job) -> None:
         self.world.called(hook, job)
@@ -195,7 +200,7 @@ class SimulatedExecutor:
         """Take the time that the call takes, and fail if it is to fail."""
         odd = self.world.odd
         await sleep(SLOW if odd(job, f"{hook} slow") else NEVER if odd(job, f"{hook} hangs") else USUAL)
-        self.world.point()
+        self.world.point(f"{hook} answers")
 
         if odd(job, f"{hook} raises"):
             raise ConnectionError(f"the backend is unreachable ({hook})")

@@ -16,22 +16,30 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import anyio
-from model import TERMINAL, Model, Violation, must
-from simulated import ABORTS, ENDS_IT, FAILS, Backend, SimulatedExecutor
+from model import Model, Violation, must
+from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExecutor
 
-from covalent_core import Job, _database, _dispatcher, _spawn, _steps
+from covalent_core import Job, _database, _dispatcher, _shared, _spawn, _steps
 from covalent_core._dispatcher import Dispatcher
 from covalent_core._graph import ExecutorSpec, Node, TransportGraph
+from covalent_core._hooks import BoundExecutor
 from covalent_core._home import Home
 from covalent_core._store import Store
 
-#: A world whose clock has come so far has not ended, and one that is quiet for so long hangs and is cancelled.
-END_OF_TIME, QUIET = 20_000.0, 60.0
+#: A world in which nothing has been ordered for so long hangs: it is cancelled, if it may hang at all.
+QUIET = 300.0
+#: The places of points. One that is not come to any more is waited for no longer than for so many points.
+HOOKS = ("pickle", "upload", "provision", "run", "fetch", "cancel", "find", "release")
+ANYWHERE, PATIENCE = "anywhere", 50
+PLACES = (ANYWHERE, "before a commit", "after a commit", "nothing to do", "nobody lives", "the backend accepts")
+PLACES += tuple(f"{hook} {how}" for hook in HOOKS for how in ("is called", "answers"))
+#: What never ends by itself.
+HANGS = {"upload hangs", "run hangs", "fetch hangs", "task hangs"}
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,12 @@ class Case:
     Attributes:
         sources: By node, the nodes before it that it needs.
         oddities: What is odd about which node.
-        schedule: How many points to pass, and what happens then.
+        schedule: How many points to pass, at which place then, and what happens there.
     """
 
     sources: tuple[tuple[int, ...], ...]
     oddities: tuple[tuple[int, str], ...] = ()
-    schedule: tuple[tuple[int, Cancel | Kill | Tell], ...] = ()
+    schedule: tuple[tuple[int, str, Cancel | Kill | Tell], ...] = ()
     max_workers: int | None = None
 
 
@@ -79,6 +87,7 @@ class World:
         self.case, self.home, self.store, self.results = case, home, store, results
         self.backend = Backend()
         self.clock, self.generations = 0.0, 0
+        self._seen: object = None
         self.violation: Violation | None = None
         self._killed_at: float | None = None
         self._kill = asyncio.Event()
@@ -87,6 +96,7 @@ class World:
         self._reader = sqlite3.connect(home.database, isolation_level=None)
         fails = {node for node, oddity in self._odd if oddity in (*ENDS_IT, *FAILS)}
         aborts = {node for node, oddity in self._odd if oddity in ABORTS}
+        self._may_hang = any(oddity in HANGS for _, oddity in self._odd)
         self.model = Model({n: set(sources) for n, sources in enumerate(case.sources)}, fails, aborts)
 
     @property
@@ -104,11 +114,11 @@ class World:
         SimulatedExecutor.world = self
         self.dispatch_id = self.store.add_dispatch(self._graph(), [], {}, "test")
 
-        while self.model.dispatch not in TERMINAL or self.store.has_unfinished():
+        while self.model.end is None or self.store.has_unfinished():
             self._live()
 
         # What was still to come comes too late.
-        for _, event in self._left:
+        for _, _, event in self._left:
             if isinstance(event, Cancel):
                 self._cancel(event)
 
@@ -140,7 +150,7 @@ class World:
         self.model.restarts += 1
 
         with suppress(Killed):
-            self.point()
+            self.point("nobody lives")
 
         self._killed_at = None
 
@@ -162,17 +172,24 @@ class World:
 
     # --- points --------------------------------------------------------------------------------------------------
 
-    def point(self) -> None:
+    def point(self, place: str) -> None:
         """Let the schedule do what it does here; raise if the dispatcher is dead or dies of it."""
         if self._killed_at is None:
             self._passed += 1
 
-            while self._left and self._left[0][0] <= self._passed and self._killed_at is None:
+            while self._killed_at is None and self._is_next(place):
                 self._passed, self._last = 0, self.clock
-                self._happen(self._left.popleft()[1])
+                self._happen(self._left.popleft()[2])
 
         if self._killed_at is not None:
             raise Killed
+
+    def _is_next(self, place: str) -> bool:
+        if not self._left:
+            return False
+
+        points, wanted, _ = self._left[0]
+        return self._passed >= points and (wanted in (ANYWHERE, place) or self._passed >= points + PATIENCE)
 
     def _happen(self, event: Cancel | Kill | Tell) -> None:
         if isinstance(event, Cancel):
@@ -203,18 +220,15 @@ class World:
 
     def tick(self, seconds: float | None) -> None:
         """Nothing is left to be done now: go on to when there is."""
-        quiet = not self._left and self.clock - self._last > QUIET
-
-        if seconds is None or self.clock > END_OF_TIME:
-            self.checked(must, False, f"nothing happens any more: {self.model.status}")
-        elif quiet and not self.model.whole and self._killed_at is None:
+        if not self._left and self.clock - self._last > QUIET and self._killed_at is None:
             self._last = self.clock
+            self.checked(must, self._may_hang and not self.model.whole, f"nothing happens: {self.model.status}")
             self.checked(self._cancel, Cancel())
 
         self.clock += seconds or 1.0
 
         with suppress(Killed):
-            self.point()
+            self.point("nothing to do")
 
     # --- what is seen --------------------------------------------------------------------------------------------
 
@@ -230,9 +244,14 @@ class World:
         """Show the model what is in the store and alive."""
         query = "SELECT node_id, status, error FROM nodes WHERE dispatch_id = ?"
         nodes = {row[0]: row[1:] for row in self._reader.execute(query, (self.dispatch_id,))}
-        query = "SELECT status FROM dispatches WHERE dispatch_id = ?"
-        ((dispatch,),) = self._reader.execute(query, (self.dispatch_id,))
+        query = "SELECT status, ended FROM dispatches WHERE dispatch_id = ?"
+        (dispatch,) = self._reader.execute(query, (self.dispatch_id,))
         runs = self.backend.runs(self.now)
+
+        if (dispatch, nodes, runs) == self._seen:
+            return
+
+        self._seen = dispatch, nodes, runs
         self._count_workers(sum("alive" in ran for ran in runs.values()))
         self.model.saw(dispatch, nodes, runs)
 
@@ -246,10 +265,16 @@ class World:
         if self._killed_at is not None:
             raise Killed
 
-        query = "SELECT location, handle FROM jobs WHERE ticket = ?"
-        stored = [{"location": row[0], "handle": row[1]} for row in self._reader.execute(query, (job.ticket,))]
-        self.checked(self.model.called, hook, job.ticket, job.node_ids, stored[0] if stored else {})
-        self.point()
+        names = ("payload", "location", "handle", "released")
+        query = f"SELECT {', '.join(names)} FROM jobs WHERE ticket = ?"
+        row = self._reader.execute(query, (job.ticket,)).fetchone()
+        stored = dict(zip(names, row, strict=True)) if row else {}
+        self.checked(self.model.called, hook, job.ticket, job.node_ids, stored)
+        self.point(f"{hook} is called")
+
+    def interrupted(self, job: Job, since: float) -> None:
+        """The call of `provision` that began at `since` has been interrupted: only its time limit may do that."""
+        self.checked(must, self._killed_at is not None or self.now - since > USUAL + SLOW, f"{job.ticket} interrupted")
 
     def odd(self, job: Job, oddity: str) -> bool:
         """Whether something is odd about this job; if so, once less from now on."""
@@ -265,13 +290,13 @@ class World:
     @contextmanager
     def commit(self, transaction: Any) -> Iterator[Any]:
         """A transaction of the dispatcher."""
-        self.point()
+        self.point("before a commit")
 
         with transaction as cursor:
             yield cursor
 
         self.checked(self.look)
-        self.point()
+        self.point("after a commit")
 
     async def live(self, dispatcher: Callable[..., Awaitable[None]]) -> None:
         self._kill = asyncio.Event()
@@ -316,7 +341,8 @@ def enter() -> None:
     # A dispatcher that has been killed leaves connections; to open a store anew would be most of what a case costs.
     _database.create_engine = partial(_database.create_engine, pool_size=0)
     _dispatcher.Store = lambda home: SimulatedExecutor.world.store
+    _shared.create, _shared.BoundExecutor = cache(_shared.create), cache(BoundExecutor)
     # Rarer looks: each is a turn of the loop, and most of these worlds end before the first.
-    for module, name, seconds in ((_dispatcher, "POLL_SECONDS", 5.0), (_steps, "PROVISION_SECONDS", 20.0)):
+    for module, name, seconds in ((_dispatcher, "POLL_SECONDS", 50.0), (_steps, "PROVISION_SECONDS", 20.0), (_steps, "ATTEMPT_SECONDS", 10.0)):
         assert hasattr(module, name)
         setattr(module, name, seconds)
