@@ -49,9 +49,14 @@ class Database:
             yield connection
 
     @contextmanager
-    def write_raw(self, connection: PoolProxiedConnection) -> Iterator[DBAPICursor]:
-        """Give a cursor of the driver that holds the write lock; what it did is on disk when the block is left."""
+    def write_raw(self, connection: PoolProxiedConnection, patience: float) -> Iterator[DBAPICursor]:
+        """Give a cursor of the driver that holds the write lock; what it did is on disk when the block is left.
+
+        Raises:
+            sqlite3.OperationalError: Another process held the lock for `patience` seconds; see `is_transient`.
+        """
         cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={patience * 1000:.0f}")
         cursor.execute("BEGIN IMMEDIATE")
 
         try:

@@ -63,6 +63,7 @@ class Dispatcher:
 
     async def _serve(self) -> None:
         self._told = False
+        self._walks, self._executors = {}, {}
         self._journal = Journal(Store(self._home))
         self._journal.on_order = self._on_order
         self._last_order = self._journal.last_order()

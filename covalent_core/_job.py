@@ -15,6 +15,9 @@ from covalent_core.errors import TaskCancelledError
 #: Pickled bytes, in memory or, where they are many, in a file.
 Value: TypeAlias = bytes | Path
 
+#: The result files that the runner wrote: a folder with them, or by name what is in each, as bytes or as a file.
+Results: TypeAlias = str | os.PathLike[str] | Mapping[str, Value]
+
 #: Seconds between SIGTERM and SIGKILL where neither the electron nor the executor says otherwise.
 DEFAULT_GRACE = 5.0
 

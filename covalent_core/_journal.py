@@ -17,7 +17,7 @@ from anyio import CancelScope, Event, move_on_after, sleep, sleep_forever, to_th
 from sqlalchemy import Connection, Row, select
 
 from covalent_core import _transitions as transitions
-from covalent_core._database import is_transient, now
+from covalent_core._database import BUSY_SECONDS, is_transient, now
 from covalent_core._graph import ExecutorSpec
 from covalent_core._job import Value
 from covalent_core._schema import (
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 #: if others like it are expected. Under load this saves most of the transactions.
 COMPANY_SECONDS = 0.002
 
+#: How long the event loop may stand still for another process that is writing.
+SHORT_SECONDS = 0.005
 
 #: Asked before every step of every job.
 LAST_ORDER = "SELECT max(id) FROM cancel_orders"
@@ -76,7 +78,8 @@ class Journal:
         self._seen_order = -1
         # Connections of its own, and past SQLAlchemy: under load its share would be half of the dispatcher's work.
         self._writer = store.database.engine.raw_connection()
-        self._cursor = store.database.engine.raw_connection().cursor()
+        self._reader = store.database.engine.raw_connection()
+        self._cursor = self._reader.cursor()
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -303,6 +306,13 @@ class Journal:
     async def _commit_until_written(self, batch: list[Write]) -> int:
         pause = 0.1
 
+        try:
+            # Mostly at once: another thread would cost more than the commit.
+            return self._commit(batch, patience=SHORT_SECONDS)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+
         while True:
             try:
                 return await to_thread.run_sync(self._commit, batch)
@@ -314,14 +324,14 @@ class Journal:
                 await sleep(pause)
                 pause = min(2 * pause, 10.0)
 
-    def _commit(self, batch: list[Write]) -> int:
+    def _commit(self, batch: list[Write], patience: float = BUSY_SECONDS) -> int:
         """Write a batch in one transaction; return the last cancel order that was committed before it."""
         rows: dict[Prepared, list[dict[str, Any]]] = {}
 
         for statement, row in batch:
             rows.setdefault(statement, []).append(row)
 
-        with self._database.write_raw(self._writer) as cursor:
+        with self._database.write_raw(self._writer, patience) as cursor:
             for statement, values in rows.items():
                 statement.execute(cursor, values)
 

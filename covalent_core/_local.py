@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
-import socket
-import subprocess
 import sys
-import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
-from anyio import fail_after, wait_readable
+from anyio import fail_after, sleep
 
-from covalent_core._bundle import runner_file
-from covalent_core._detached import DetachedProcess
 from covalent_core._home import find_home
-from covalent_core._job import DEFAULT_GRACE, Job
+from covalent_core._job import DEFAULT_GRACE, Job, Results, Value
 from covalent_core._processes import ProcessHandle
-from covalent_core._runner import RESULTS, TAG
+from covalent_core._runner import MESSAGE_BYTES, OUTPUTS, RESULTS
+from covalent_core._worker import Worker, is_locked, own_tag, remove
 from covalent_core.errors import ExecutorError
 from covalent_core.hookspecs import hookimpl
 
 #: How long after the grace period the processes of a task may take to disappear.
 KILL_SECONDS = 10.0
+
+#: How often the lock of a supervisor is looked at that has yet to notice that its dispatcher has died.
+LOCK_SECONDS = 0.005
 
 
 @dataclass
@@ -49,8 +47,12 @@ class LocalExecutor:
 
     async def __aenter__(self) -> LocalExecutor:
         self._jobs = find_home().jobs
+        self._inherited = [lock for lock in self._jobs.glob("*.lock") if not lock.name.startswith(own_tag())]
+        self._payloads: dict[str, bytes] = {}
         self._busy: dict[str, Worker] = {}
-        self._idle: list[Worker] = [Worker(self.python)]
+        self._done: dict[str, Worker] = {}
+        self._outcomes: dict[str, dict[str, Value]] = {}
+        self._idle: list[Worker] = [Worker(self.python, self._jobs)]
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -63,55 +65,53 @@ class LocalExecutor:
 
     @hookimpl
     async def upload(self, job: Job, payload: bytes) -> str:
-        # Files with a common prefix, not a folder: beside a store that is flushed often a folder is slow to make.
+        # Files with a common prefix, not a folder, and none at all for most jobs: beside a store that is flushed often
+        # creating a file costs more than running a small task.
         location = f"{self._jobs}/{job.ticket}"
 
-        with open(f"{location}.call", "wb", buffering=0) as file:
-            file.write(payload)
+        if len(payload) <= MESSAGE_BYTES:
+            self._payloads[job.ticket] = payload
+        else:
+            Path(f"{location}.call").write_bytes(payload)
 
         return location
 
     @hookimpl
     async def provision(self, job: Job, location: str) -> str:
-        worker, answer = await self._offer(job, location)
+        call = self._payloads.pop(job.ticket, b"")
 
-        if "started" in answer:
-            self._busy[job.ticket] = worker
-        else:
-            self._idle.append(worker)
+        if not call and not os.path.exists(f"{location}.call"):
+            # Uploaded by a dispatcher that has died since.
+            call = await self.pickle(job)
 
-        if "handle" not in answer:
-            raise ExecutorError(f"the worker refused the job: {answer['error']}")
-
-        return str(answer["handle"])
+        # No answer is needed: a supervisor that has ended cannot be sent anything, and its handle is known.
+        return self._offer(job, location, call).handle
 
     @hookimpl
     async def run(self, job: Job, location: str, job_handle: str) -> None:
-        await self._until_ended(job)
-        process = ProcessHandle.parse(job_handle)
+        if job.ticket in self._busy:
+            ended = await self._until_ended(job)
+        else:
+            await self._until_alone()
+            await ProcessHandle.parse(job_handle).wait_for(f"{location}.ended")
+            ended = os.path.lexists(f"{location}.ended")
 
-        if not os.path.lexists(f"{location}.ended"):
-            await process.wait()
-
-        if not os.path.lexists(f"{location}.ended"):
+        if not ended:
+            process = ProcessHandle.parse(job_handle)
             await process.sweep()
             raise ExecutorError(f"process {process.pid}, which supervised the task, was ended from outside")
 
     @hookimpl
-    async def fetch(self) -> str:
-        return str(self._jobs)
+    async def fetch(self, job: Job) -> Results:
+        return self._results(job)
 
     @hookimpl
-    async def cancel(self, job: Job, location: str, job_handle: str) -> str:
+    async def cancel(self, job: Job, location: str, job_handle: str) -> Results:
         process = ProcessHandle.parse(job_handle)
 
         try:
             with fail_after(self.grace + KILL_SECONDS):
-                if job.ticket in self._busy:
-                    self._busy[job.ticket].send(cancel=job.ticket, grace=self.grace)
-                    await self._until_ended(job)
-
-                if not os.path.lexists(f"{location}.ended"):
+                if not await self._end_by_word(job, location):
                     process.signal(15)
                     await process.wait()
                     await process.sweep()
@@ -121,111 +121,100 @@ class LocalExecutor:
                 f"see: ps --forest -g {process.pid}"
             ) from None
 
-        return str(self._jobs)
+        return self._results(job)
 
     @hookimpl
     async def find(self, job: Job, location: str) -> str | None:
-        link = f"{location}.process"
+        if job.ticket in self._busy:
+            return self._busy[job.ticket].handle
 
-        if job.cancel_requested:
-            # An order to start may still lie in the socket of a supervisor; this name taken, it cannot begin.
-            with suppress(FileExistsError):
-                os.symlink("nobody", link)
+        await self._until_alone()
 
-        try:
-            handle = os.readlink(link)
-        except FileNotFoundError:
-            return None
+        with suppress(FileNotFoundError):
+            return os.readlink(f"{location}.process")
 
-        return None if handle == "nobody" else handle
+        return None
 
     @hookimpl
     async def release(self, job: Job) -> None:
-        # The job itself first: a supervisor that comes late to it finds nothing to start.
-        for ending in [".call", ".process", ".ended", *(f".{node}{end}" for node in job.node_ids for end in RESULTS)]:
-            with suppress(FileNotFoundError):
-                os.unlink(f"{self._jobs}/{job.ticket}{ending}")
+        self._payloads.pop(job.ticket, None)
+        self._outcomes.pop(job.ticket, None)
 
-    async def _offer(self, job: Job, location: str) -> tuple[Worker, dict[str, Any]]:
-        """Send a job to a worker; to another one if that has been ended from outside while it was idle."""
+        if job.ticket in self._done:
+            self._done.pop(job.ticket).send(release=job.ticket)
+
+        members = (f".{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
+        remove(self._jobs / job.ticket, [".call", ".process", ".ended", *members])
+
+    def _offer(self, job: Job, location: str, call: bytes) -> Worker:
+        """Give a job to a worker; to another one if that has been ended from outside while it was idle."""
+        while self._idle:
+            worker = self._idle.pop()
+
+            if worker.send(call, **job.order, grace=self.grace, prefix=location):
+                break
+
+            worker.close()
+        else:
+            worker = Worker(self.python, self._jobs)
+            worker.send(call, **job.order, grace=self.grace, prefix=location)
+
+        self._busy[job.ticket] = worker
+        return worker
+
+    async def _end_by_word(self, job: Job, location: str) -> bool:
+        """Let the supervisor of a job end it if there is a line to it; return whether the job has ended."""
+        if job.ticket in self._busy:
+            self._busy[job.ticket].send(cancel=job.ticket, grace=self.grace)
+            return await self._until_ended(job)
+
+        if job.ticket not in self._done:
+            await self._until_alone()
+
+        return job.ticket in self._done or os.path.lexists(f"{location}.ended")
+
+    async def _until_ended(self, job: Job) -> bool:
+        """Wait for the word of the job's worker and take the worker back; return False if its supervisor is gone."""
+        worker, outcomes = self._busy[job.ticket], self._outcomes.setdefault(job.ticket, {})
+
         while True:
-            fresh = not self._idle
-            worker = Worker(self.python) if fresh else self._idle.pop()
-            worker.send(**job.order, grace=self.grace, prefix=location)
-
             try:
-                return worker, await worker.receive(job.ticket)
+                answer, record = await worker.receive(job.ticket)
             except EOFError:
                 worker.close()
+                self._busy.pop(job.ticket, None)
+                return False
 
-                if fresh:
-                    raise
+            if "node" in answer and record:
+                outcomes[f"{job.ticket}.{answer['node']}.outcome"] = record
 
-    async def _until_ended(self, job: Job) -> None:
-        """Wait for the word of the job's own worker, if it was started by this process, and take the worker back."""
-        worker = self._busy.get(job.ticket)
+            if "ended" in answer or "refused" in answer:
+                self._idle.append(self._busy.pop(job.ticket))
+                self._done[job.ticket] = worker
 
-        while worker is not None:
-            try:
-                answer = await worker.receive(job.ticket)
-            except EOFError:
-                worker.close()
-                del self._busy[job.ticket]
-                return
+            if "refused" in answer:
+                raise ExecutorError(f"the worker refused the job: {answer['refused']}")
 
             if "ended" in answer:
-                self._idle.append(self._busy.pop(job.ticket))
-                return
+                return True
 
+    async def _until_alone(self) -> None:
+        """Wait until the supervisors of dispatchers before this one have noticed that theirs is gone.
 
-class Worker:
-    """A supervisor with its worker, and the line to it. It ends by itself when the line is closed."""
-
-    def __init__(self, python: str) -> None:
-        home = find_home()
-        self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._line.setblocking(False)
-
-        with far:
-            self._process = DetachedProcess(
-                [python, str(runner_file(home)), "--serve", str(far.fileno()), str(home.jobs)],
-                pass_fds=[far.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-                env={**os.environ, TAG: uuid.uuid4().hex},
-            )
-
-    def send(self, **message: Any) -> None:
-        with suppress(OSError):
-            # Whether it arrived shows in the answer.
-            self._line.send(json.dumps(message).encode())
-
-    async def receive(self, ticket: str) -> dict[str, Any]:
-        """Return the next message about a job.
-
-        Those about other jobs are dropped: a cancel that met the end of its task was answered twice.
-
-        Raises:
-            EOFError: The supervisor is gone.
+        Before that, one of them may still read an order to start from its line; after it, all that they know is in
+        files.
         """
-        while True:
-            try:
-                message = self._line.recv(65536)
-            except BlockingIOError:
-                await wait_readable(self._line)
-                continue
-            except ConnectionResetError:
-                message = b""
+        while self._inherited:
+            if is_locked(self._inherited[-1]):
+                await sleep(LOCK_SECONDS)
+            else:
+                remove(self._inherited.pop().with_suffix(""), OUTPUTS)
 
-            if not message:
-                raise EOFError(f"the worker process {self._process.pid} has ended")
+    def _results(self, job: Job) -> Results:
+        if job.ticket not in self._done:
+            return str(self._jobs)
 
-            answer: dict[str, Any] = json.loads(message)
-
-            if ticket in answer.values():
-                return answer
-
-    def close(self) -> None:
-        self._line.close()
-        self._process.poll()
+        results = self._outcomes[job.ticket]
+        names = (f"{job.ticket}.{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
+        files = {name: self._jobs / name for name in names if name not in results}
+        return {**results, **{name: file for name, file in files.items() if file.exists()}}

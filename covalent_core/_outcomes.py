@@ -4,50 +4,66 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from anyio import to_thread
 
-from covalent_core._job import Job, Value
+from covalent_core._job import Job, Results, Value
 from covalent_core._status import Status
 from covalent_core._transitions import NodeEnd
 from covalent_core._values import Values
 
 
-async def take_over(job: Job, folder: str, values: Values) -> list[NodeEnd]:
-    """Return how each node of a job ended, according to the files in `folder`; large values are moved from there."""
-    prefixes = {node_id: f"{folder}/{job.ticket}.{node_id}" for node_id in job.node_ids}
+async def take_over(job: Job, results: Results, values: Values) -> list[NodeEnd]:
+    """Return how each node of a job ended, according to its result files; large values are moved out of a folder."""
 
     def take_all() -> list[NodeEnd]:
-        return [_take(job, node_id, prefix, values) for node_id, prefix in prefixes.items()]
+        return [_take(job, node_id, results, values) for node_id in job.node_ids]
 
     # Large values are flushed to disk, which takes long enough to be worth a thread.
-    if any(os.path.exists(f"{prefix}.value") for prefix in prefixes.values()):
+    if any(_has(results, f"{job.ticket}.{node_id}.value") for node_id in job.node_ids):
         return await to_thread.run_sync(take_all)
 
     return take_all()
 
 
-def add_output(job: Job, folder: str, ends: list[NodeEnd]) -> None:
-    """Add what tasks that were ended had written until then, where the runner could still leave it in `folder`."""
+def add_output(job: Job, results: Results, ends: list[NodeEnd]) -> None:
+    """Add what tasks that were ended had written until then, where the runner could still leave it."""
     for end in ends:
-        with suppress(OSError, ValueError), open(f"{folder}/{job.ticket}.{end.node_id}.outcome", "rb") as file:
-            header = json.loads(file.readline())
+        with suppress(OSError, KeyError, ValueError):
+            header, _ = _read_outcome(results, f"{job.ticket}.{end.node_id}.outcome")
             end.stdout, end.stderr = header["stdout"], header["stderr"]
 
 
-def _take(job: Job, node_id: int, prefix: str, values: Values) -> NodeEnd:
+def _has(results: Results, name: str) -> bool:
+    return name in results if isinstance(results, Mapping) else os.path.exists(os.path.join(results, name))
+
+
+def _content(results: Results, name: str) -> Value:
+    return results[name] if isinstance(results, Mapping) else Path(results, name)
+
+
+def _read_outcome(results: Results, name: str) -> tuple[dict[str, Any], bytes]:
+    record = _content(results, name)
+    header, _, content = (record if isinstance(record, bytes) else record.read_bytes()).partition(b"\n")
+    return json.loads(header), content
+
+
+def _take(job: Job, node_id: int, results: Results, values: Values) -> NodeEnd:
+    name = f"{job.ticket}.{node_id}"
+
     try:
-        with open(f"{prefix}.outcome", "rb") as file:
-            header, content = json.loads(file.readline()), file.read()
-    except FileNotFoundError:
+        header, content = _read_outcome(results, f"{name}.outcome")
+    except (FileNotFoundError, KeyError):
         return NodeEnd(node_id, Status.FAILED, "the job ended without an outcome for this node", "run")
 
     value: Value | None = content or None
 
     if header["file"]:
-        value = values.adopt(job.dispatch_id, f"output-{node_id}-{job.attempt}", Path(f"{prefix}.value"))
+        value = values.take(job.dispatch_id, f"output-{node_id}-{job.attempt}", _content(results, f"{name}.value"))
 
     completed = header["status"] == Status.COMPLETED
     return NodeEnd(

@@ -45,6 +45,11 @@ class ProcessHandle:
             if descriptor is not None:
                 await wait_readable(descriptor)
 
+    async def wait_for(self, file: str) -> None:
+        """Return when a file is there, or the process has ended."""
+        if not os.path.lexists(file):
+            await self.wait()
+
     async def sweep(self) -> None:
         """Kill whatever the process left behind; needed only if it was itself killed from outside."""
         while strays := processes_with(TAG, self.tag):

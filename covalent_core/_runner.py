@@ -4,8 +4,11 @@ Two processes: a supervisor, which is the subreaper of everything below it, and 
 calls the functions. The supervisor outlives every end of the worker, so it can end the whole process tree of a job,
 double-forked and ``setsid`` children included, and prove it: a subreaper without children has no descendants.
 
-Run as ``python bundle.pyz`` it runs the job of the bundle in the current directory. Run with ``--serve FD FOLDER`` it
-takes jobs over a socket, one at a time, and keeps its worker warm between them.
+Run as ``python bundle.pyz`` it runs the job of the bundle in the current directory; with ``--lease SECONDS`` it ends
+it when nobody has touched ``.lease`` for so long. Run with ``--serve LINE LOCK FOLDER`` it takes jobs from a dispatcher
+over the socket LINE, one at a time, and keeps its worker warm between them. Then the files below exist only where
+something is too large for a message, and when the dispatcher has died: all that it has not released is then left in
+files for the next one, and after that ``FOLDER/<tag>.lock`` is removed, which is locked as LOCK while this lives.
 
 Files of a job; all names begin with its prefix, which is ``results/<ticket>`` for a bundle::
 
@@ -14,6 +17,7 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
     .<node>.outcome       how a node ended: a line of JSON, then its pickled value or exception
     .<node>.value         a value that is too large for that
     .ended                as .process: every node has its outcome and nothing is alive
+    .lease                touched by who wants the job to go on
     .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
                           <tag>.stdout)
 """
@@ -47,6 +51,12 @@ TAG = "COVALENT_CORE_SUPERVISOR"
 #: The files of a node, by what follows the prefix of its job and its number.
 RESULTS = (".outcome", ".outcome.part", ".value")
 
+#: The files of a supervisor, by what follows its tag.
+OUTPUTS = (".lock", ".stdout", ".stderr")
+
+#: What is larger than this travels in a file, not in a message.
+MESSAGE_BYTES = 96 * 1024
+
 #: Values above this many bytes have a file of their own.
 INLINE_BYTES = 32 * 1024
 
@@ -77,10 +87,16 @@ def start_time(pid: int) -> str:
 def children(pid: int) -> List[int]:
     found: List[int] = []
 
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                found.extend(map(int, file.read().split()))
+    try:
+        # Two links are those of every folder; most processes have one thread.
+        alone = os.stat(f"/proc/{pid}/task").st_nlink == 3
+        threads = [str(pid)] if alone else os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+
+    for thread in threads:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+            found.extend(map(int, file.read().split()))
 
     return found
 
@@ -100,21 +116,24 @@ def send(pids: List[int], signum: int) -> None:
             os.kill(pid, signum)
 
 
-def claim(prefix: str) -> Tuple[str, bool]:
-    """Make this process the one that runs the job at `prefix`; return the owner's handle and whether it is us.
-
-    Two supervisors that are both asked to run a job, the first by a dispatcher that died, settle it here: creating a
-    symbolic link is atomic and brings its content along.
-    """
+def own_handle() -> str:
+    """Return the job handle of this process."""
     tag = os.environ.get(TAG, "")
-    handle = f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "")
+    return f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "")
 
+
+def claim(prefix: str, handle: str) -> bool:
+    """Make this process the one that runs the job at `prefix`; return False if another process is.
+
+    Two runners of one bundle, the first started by a dispatcher that died, settle it here: creating a symbolic link is
+    atomic and brings its content along.
+    """
     try:
         os.symlink(handle, prefix + ".process")
     except FileExistsError:
-        return os.readlink(prefix + ".process"), False
+        return False
 
-    return handle, True
+    return True
 
 
 # --- the worker --------------------------------------------------------------------------------------------------
@@ -168,13 +187,12 @@ def call_function(spec: Dict[str, Any], task: Dict[str, Any]) -> Any:
     return asyncio.run(value) if inspect.iscoroutine(value) else value
 
 
-def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> None:
-    """Call one function and leave its outcome at `prefix`; never raises what the function raises."""
+def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
+    """Call one function and return the record of its outcome; never raises what the function raises."""
     import cloudpickle
 
     from covalent_core import _task
 
-    prefix = f"{prefix}.{task['node_id']}"
     started = time.time()
     content = Spool(prefix + ".value")
     _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], spec["attempt"]))
@@ -197,7 +215,7 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> None:
         with contextlib.suppress(Exception):
             stream.flush()
 
-    write_outcome(prefix, outcome, started, content)
+    return record_of(outcome, started, content)
 
 
 class Spool:
@@ -259,8 +277,8 @@ def describe(error: BaseException, spec: Dict[str, Any]) -> Outcome:
     return ("CANCELLED", str(error)) if isinstance(error, TaskCancelledError) else ("FAILED", text)
 
 
-def write_outcome(prefix: str, outcome: Outcome, started: Optional[float], content: Spool) -> None:
-    """Leave the outcome of a node, whole or not at all, with what it wrote to its standard output and error."""
+def record_of(outcome: Outcome, started: Optional[float], content: Spool) -> bytes:
+    """Return the outcome of a node, with what it wrote to its standard output and error."""
     header = {
         "status": outcome[0],
         "error": outcome[1],
@@ -270,9 +288,13 @@ def write_outcome(prefix: str, outcome: Outcome, started: Optional[float], conte
         "stderr": take_output(2),
         "file": content.close(),
     }
+    return json.dumps(header).encode() + b"\n" + content.take()
 
+
+def write_outcome(prefix: str, record: bytes) -> None:
+    """Leave the outcome of a node in its file, whole or not at all."""
     with open(prefix + ".outcome.part", "wb") as file:
-        file.write(json.dumps(header).encode() + b"\n" + content.take())
+        file.write(record)
 
     os.rename(prefix + ".outcome.part", prefix + ".outcome")
 
@@ -297,8 +319,11 @@ def take_output(number: int) -> str:
     return data.decode("utf-8", "replace")
 
 
-def open_spec(prefix: str) -> Dict[str, Any]:
-    with open_value(("file", prefix + ".call") if serving() else ("entry", "call")) as file:
+def open_spec(prefix: str, call: bytes) -> Dict[str, Any]:
+    """Open a job: it came with the message, or it is in its file, or in the bundle."""
+    value = ("bytes", call) if call else ("file", prefix + ".call") if serving() else ("entry", "call")
+
+    with open_value(value) as file:
         spec: Dict[str, Any] = pickle.load(file)
         return spec
 
@@ -307,47 +332,75 @@ def serving() -> bool:
     return sys.argv[1:2] == ["--serve"]
 
 
-def work(jobs: int, answers: int) -> None:
-    """Run the jobs whose prefixes come in, one a line; say after each whether this process is as clean as before."""
+def work(line: socket.socket) -> None:
+    """Run the jobs that come in; say after each whether this process is as clean as before."""
     sys.stdin = open(os.devnull)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     environment, path, home = dict(os.environ), list(sys.path), os.getcwd()
 
-    with open(jobs, encoding="utf-8") as lines:
-        for line in lines:
-            prefix = json.loads(line)
-            spec = open_spec(prefix)
+    while message := line.recv(2 * MESSAGE_BYTES):
+        prefix, _, call = message.partition(b"\n")
+        answer = run_job(line, prefix.decode(), call)
+        os.chdir(home)
+        sys.path[:] = path
 
-            for task in spec["tasks"]:
-                run_task(spec, task, prefix)
+        if os.environ != environment:
+            os.environ.clear()
+            os.environ.update(environment)
 
-            os.chdir(home)
-            sys.path[:] = path
+        word = b"clean" if threading.active_count() == 1 else b"dirty"
+        line.send(b"%s %d\n%s" % (word, *answer))
 
-            if os.environ != environment:
-                os.environ.clear()
-                os.environ.update(environment)
 
-            os.write(answers, b"clean" if threading.active_count() == 1 else b"dirty")
+def run_job(line: socket.socket, prefix: str, call: bytes) -> Tuple[int, bytes]:
+    """Run the tasks of a job one after the other; hand over the record of each that has ended, and return the last."""
+    spec = open_spec(prefix, call)
+    answer = (-1, b"")
+
+    for place, task in enumerate(spec["tasks"]):
+        if place:
+            line.send(b"done %d\n%s" % answer)
+
+        node = f"{prefix}.{task['node_id']}"
+        record = run_task(spec, task, node)
+
+        if len(record) > MESSAGE_BYTES:
+            write_outcome(node, record)
+            record = b""
+
+        answer = (task["node_id"], record)
+
+    return answer
 
 
 # --- the supervisor ----------------------------------------------------------------------------------------------
 
 
 class Supervisor:
-    """Keep one worker, give it one job at a time, and end that job's whole process tree when told to."""
+    """Keep one worker, give it one job at a time, and end that job's whole process tree when told to.
 
-    def __init__(self, commands: Optional[socket.socket], output: str) -> None:
+    Args:
+        output: The beginning of the names of the files that hold what the task writes.
+        commands: The line to the dispatcher, if there is one.
+        lock: The descriptor of a locked file, to be held as long as this process lives.
+        lease: How many seconds the job may go on when nobody touches its ``.lease``; 0 for ever.
+    """
+
+    def __init__(self, output: str, commands: Optional[socket.socket] = None, lock: int = -1, lease: float = 0) -> None:
         set_process_option(PR_SET_CHILD_SUBREAPER, 1)
         redirect_output(output)
         self._output = output
         self._commands = commands
+        self._lock = lock
+        self._lease = lease
+        self._handle = own_handle()
         self._selector = selectors.DefaultSelector()
         self._worker: Optional[int] = None
-        self._jobs = self._answers = -1
+        self._line: Optional[socket.socket] = None
         self._exit: Optional[int] = None
         self._job: Optional[Dict[str, Any]] = None
+        self._unreleased: Dict[str, Dict[str, Any]] = {}
         self._stopping: Optional[Tuple[str, str]] = None
         self._answered = False
         self._deadline = 0.0
@@ -370,47 +423,51 @@ class Supervisor:
 
     def serve(self) -> None:
         """Go on until there is no job and nobody who could send one."""
+        patience = min(1.0, self._lease / 10) if self._lease else None
+
         while self._job is not None or (self._commands is not None and not self._terminated):
-            for key, _ in self._selector.select(0.02 if self._stopping else None):
+            for key, _ in self._selector.select(0.02 if self._stopping else patience):
                 key.data()
 
             if self._stopping:
                 self._press_on()
             elif self._job is not None and self._exit is not None:
                 self._stop("FAILED", died(self._exit), grace=0)
+            elif self._job is not None and self._lease:
+                self._look_at_lease(self._job)
 
         self._end_tree()
 
-        for ending in (".stdout", ".stderr"):
-            os.unlink(self._output + ending)
+        for ending in OUTPUTS:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._output + ending)
 
-    def run(self, job: Dict[str, Any]) -> None:
-        """Take a job, unless another process has it or it is no longer there."""
+    def run(self, job: Dict[str, Any], call: bytes = b"") -> None:
+        """Take a job, unless it is not there or, where there is no dispatcher to know, another process has it."""
         try:
-            if serving():
+            if self._commands is None and not claim(job["prefix"], self._handle):
+                return
+
+            if self._commands is not None and not call:
                 os.stat(job["prefix"] + ".call")
-
-            handle, ours = claim(job["prefix"])
         except OSError as error:
-            self._say({"refused": job["ticket"], "error": str(error)})
-            return
-
-        if not ours:
-            self._say({"exists": job["ticket"], "handle": handle})
+            self._say({"ticket": job["ticket"], "refused": str(error)})
             return
 
         if self._worker is None or self._exit is not None:
             self._start_worker()
 
-        self._job, self._answered = job, False
-        os.write(self._jobs, (json.dumps(job["prefix"]) + "\n").encode())
-        self._say({"started": job["ticket"], "handle": handle})
+        if self._lease:
+            open(job["prefix"] + ".lease", "a").close()
+
+        assert self._line is not None
+        self._job, self._answered = {**job, "outcomes": {}}, False
+        self._line.send(job["prefix"].encode() + b"\n" + call)
 
     def _start_worker(self) -> None:
         """Fork the worker: this process stays small and has one thread, so the fork costs about a millisecond."""
         self._forget_worker()
-        jobs_read, self._jobs = os.pipe()
-        self._answers, answers_write = os.pipe()
+        self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         self._exit = None
         self._worker = os.fork()
@@ -418,15 +475,15 @@ class Supervisor:
         if self._worker == 0:
             try:
                 self._become_worker(parent)
-                work(jobs_read, answers_write)
+                work(far)
             except BaseException:
                 traceback.print_exc()
             finally:
                 os._exit(1)
 
-        os.close(jobs_read)
-        os.close(answers_write)
-        self._selector.register(self._answers, selectors.EVENT_READ, self._on_answer)
+        far.close()
+        self._line.setblocking(False)
+        self._selector.register(self._line, selectors.EVENT_READ, self._on_answer)
 
     def _become_worker(self, parent: int) -> None:
         set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -444,21 +501,22 @@ class Supervisor:
 
         self._selector.close()
 
-        for end in (self._jobs, self._answers, self._wakeup, self._wakeup_write):
-            os.close(end)
+        for end in (self._wakeup, self._wakeup_write, self._lock):
+            if end >= 0:
+                os.close(end)
 
-        if self._commands is not None:
-            self._commands.close()
+        for line in (self._line, self._commands):
+            if line is not None:
+                line.close()
 
     def _forget_worker(self) -> None:
-        if self._jobs >= 0:
+        if self._line is not None:
             with contextlib.suppress(KeyError):
-                self._selector.unregister(self._answers)
+                self._selector.unregister(self._line)
 
-            os.close(self._jobs)
-            os.close(self._answers)
+            self._line.close()
 
-        self._worker, self._jobs, self._answers = None, -1, -1
+        self._worker, self._line = None, None
 
     def _on_terminate(self, signum: int, frame: Any) -> None:
         self._terminated = True
@@ -472,39 +530,111 @@ class Supervisor:
         if self._terminated and self._job is not None:
             self._stop("TERMINATED", "stopped by SIGTERM", self._job["grace"])
 
+    def _look_at_lease(self, job: Dict[str, Any]) -> None:
+        if time.time() - os.stat(job["prefix"] + ".lease").st_mtime > self._lease:
+            self._stop("FAILED", f"the dispatcher has not been heard for {self._lease:g} s", job["grace"])
+
+    # --- the line to the dispatcher ---
+
     def _on_command(self) -> None:
         assert self._commands is not None
 
         try:
-            message = self._commands.recv(65536)
+            message = self._commands.recv(2 * MESSAGE_BYTES)
         except ConnectionResetError:
             # The dispatcher has died and left something unread.
             message = b""
 
         if not message:
-            self._selector.unregister(self._commands)
-            self._commands = None
+            self._go_on_alone()
             return
 
-        command = json.loads(message)
+        header, _, call = message.partition(b"\n")
+        command = json.loads(header)
 
         if "prefix" in command:
-            self.run(command)
+            self.run(command, call)
+        elif "release" in command:
+            self._unreleased.pop(command["release"], None)
         elif self._job is not None and self._job["ticket"] == command["cancel"]:
             self._stop("TERMINATED", "stopped by a cancel", command["grace"])
-        else:
-            self._say({"ended": command["cancel"]})
+
+    def _go_on_alone(self) -> None:
+        """Leave in files all that the dispatcher may not have stored, and let the next one know that it is there."""
+        assert self._commands is not None
+        self._selector.unregister(self._commands)
+        self._commands = None
+
+        for job in self._unreleased.values():
+            self._leave(job)
+            os.symlink(self._handle, job["prefix"] + ".ended")
+
+        if self._job is not None:
+            self._leave(self._job)
+
+        os.unlink(self._output + ".lock")
+
+    def _leave(self, job: Dict[str, Any]) -> None:
+        os.symlink(self._handle, job["prefix"] + ".process")
+
+        for node_id, record in job["outcomes"].items():
+            if record:
+                write_outcome(f"{job['prefix']}.{node_id}", record)
+
+    def _say(self, message: Dict[str, Any], record: bytes = b"") -> None:
+        if self._commands is not None:
+            # A dispatcher that has died leaves the end of the line, which comes next.
+            with contextlib.suppress(OSError):
+                self._commands.send(json.dumps(message).encode() + b"\n" + record)
+
+    # --- the end of a job ---
 
     def _on_answer(self) -> None:
-        answer = os.read(self._answers, 64)
+        answer = self._take_outcomes()
 
-        if not answer:
-            self._selector.unregister(self._answers)
-        elif self._job is not None and self._stopping is None:
+        if answer and self._job is not None and self._stopping is None:
             self._finish(clean=answer == b"clean" and not self._strays())
-        elif self._job is not None:
+        elif answer and self._job is not None:
             self._answered = True
             self._press_on()
+
+    def _take_outcomes(self) -> bytes:
+        """Take all that the worker has said; return its word that it has done with the job, if it was there."""
+        while self._line is not None:
+            try:
+                message = self._line.recv(2 * MESSAGE_BYTES)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                message = b""
+
+            if not message:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(self._line)
+
+                break
+
+            header, _, record = message.partition(b"\n")
+            word, node_id = header.split()
+            self._keep(int(node_id), record, last=word != b"done")
+
+            if word != b"done":
+                return word
+
+        return b""
+
+    def _keep(self, node_id: int, record: bytes, *, last: bool = False) -> None:
+        """Keep the outcome of a node and hand it on, the last one with the end; an empty record is in its file."""
+        job = self._job
+        assert job is not None
+        job["outcomes"][node_id] = record
+
+        if self._commands is not None and not last:
+            self._say({"ticket": job["ticket"], "node": node_id}, record)
+        elif self._commands is not None:
+            job["last"] = node_id
+        elif record:
+            write_outcome(f"{job['prefix']}.{node_id}", record)
 
     def _strays(self) -> bool:
         assert self._worker is not None
@@ -531,11 +661,12 @@ class Supervisor:
             self._finish(clean=False)
 
     def _finish(self, *, clean: bool) -> None:
-        job, self._job = self._job, None
+        job = self._job
         assert job is not None
 
         if not clean:
             self._end_tree()
+            self._take_outcomes()
 
         status, error = self._stopping or ("FAILED", "the worker left the task without an outcome")
         self._stopping = None
@@ -544,11 +675,17 @@ class Supervisor:
             error += version_note(job["python"])
 
         for node_id in job["node_ids"]:
-            if not os.path.exists(f"{job['prefix']}.{node_id}.outcome"):
-                write_outcome(f"{job['prefix']}.{node_id}", (status, error), None, Spool(""))
+            if node_id not in job["outcomes"]:
+                self._keep(node_id, record_of((status, error), None, Spool("")))
 
-        os.symlink(os.readlink(job["prefix"] + ".process"), job["prefix"] + ".ended")
-        self._say({"ended": job["ticket"]})
+        self._job = None
+
+        if self._commands is None:
+            os.symlink(self._handle, job["prefix"] + ".ended")
+        else:
+            self._unreleased[job["ticket"]] = job
+            last = job.get("last")
+            self._say({"ticket": job["ticket"], "node": last, "ended": True}, job["outcomes"].get(last, b""))
 
         if not clean and self._commands is not None and not self._terminated:
             self._start_worker()
@@ -577,12 +714,6 @@ class Supervisor:
             if pid == self._worker:
                 self._exit = status
 
-    def _say(self, message: Dict[str, Any]) -> None:
-        if self._commands is not None:
-            # A dispatcher that has died reads the results from the files.
-            with contextlib.suppress(OSError):
-                self._commands.send(json.dumps(message).encode())
-
 
 def died(status: int) -> str:
     """Say in words how the worker ended."""
@@ -601,8 +732,8 @@ def main(arguments: List[str]) -> None:
     from covalent_core import _task  # noqa: F401
 
     if serving():
-        output = os.path.join(arguments[2], os.environ[TAG])
-        Supervisor(socket.socket(fileno=int(arguments[1])), output).serve()
+        line, lock = map(int, arguments[1:3])
+        Supervisor(os.path.join(arguments[3], os.environ[TAG]), socket.socket(fileno=line), lock).serve()
         return
 
     with zipfile.ZipFile(sys.argv[0]) as bundle:
@@ -610,7 +741,8 @@ def main(arguments: List[str]) -> None:
 
     os.makedirs("results", exist_ok=True)
     prefix = os.path.abspath(os.path.join("results", job["ticket"]))
-    supervisor = Supervisor(None, f"{prefix}.{os.getpid()}")
+    lease = float(arguments[1]) if arguments[:1] == ["--lease"] else 0
+    supervisor = Supervisor(f"{prefix}.{os.getpid()}", lease=lease)
     supervisor.run({**job, "prefix": prefix})
     supervisor.serve()
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from anyio import CancelScope, CapacityLimiter, Event, fail_after, move_on_after
 
 from covalent_core._database import now
 from covalent_core._hooks import BoundExecutor
-from covalent_core._job import Job
+from covalent_core._job import Job, Results
 from covalent_core._journal import Journal
 from covalent_core._outcomes import add_output, take_over
 from covalent_core._status import Status
@@ -95,7 +96,7 @@ class JobRun:
         self._holds_slot = False
         self._scope: CancelScope | None = None
         self._again = Event()
-        self._left_output: str | None = None
+        self._left_output: Results | None = None
 
     def request_cancel(self, reason: str) -> None:
         """Cancel this job: interrupt the step in flight, and if it is being ended already, try again now."""
@@ -166,8 +167,8 @@ class JobRun:
 
         await self._step("run", location=job.location, job_handle=job.job_handle)
         self._give_slot_back()
-        folder = await self._step("fetch", _PATH, location=job.location, job_handle=job.job_handle)
-        return await take_over(job, os.fspath(folder), journal.store.values)
+        results = await self._step("fetch", _RESULTS, location=job.location, job_handle=job.job_handle)
+        return await take_over(job, results, journal.store.values)
 
     async def _pickle(self) -> bytes | memoryview:
         payload: bytes | memoryview = await self._step("pickle", _BYTES)
@@ -342,8 +343,8 @@ class JobRun:
                     executor = await self._executor.bound()
                     arguments = {"job_handle": job.job_handle, "job": job, "location": job.location}
                     await stop("before-cancel")
-                    folder = await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
-                    self._left_output = folder and os.fspath(folder)
+                    left = await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
+                    self._left_output = left if isinstance(left, _RESULTS) else None
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
@@ -376,7 +377,7 @@ class JobRun:
 
 _TEXT = (str,)
 _BYTES = (bytes, memoryview)
-_PATH = (str, os.PathLike)
+_RESULTS = (str, os.PathLike, Mapping)
 
 
 def _checked(executor: BoundExecutor, hook: str, output: Any, expected: tuple[Any, ...]) -> Any:

@@ -31,6 +31,11 @@ class Values:
 
         return target.relative_to(self._home.folder)
 
+    def take(self, dispatch_id: str, name: str, content: Value) -> Value | None:
+        """Return what a far side has produced as the store holds it."""
+        keep = self.keep if isinstance(content, bytes) else self.adopt
+        return keep(dispatch_id, name, content)  # type: ignore[arg-type]
+
     def adopt(self, dispatch_id: str, name: str, file: Path) -> Value:
         """Return the content of a file as the store holds it. A large file is moved, not read."""
         if file.stat().st_size <= INLINE_BYTES:

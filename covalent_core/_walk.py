@@ -78,8 +78,8 @@ class Walk:
         """Take up the jobs that a dispatcher before this one has left, then start what can start."""
         await self._journal.start_dispatch(self.dispatch_id)
 
-        for row, members in self._stored_jobs:
-            self._resume(row, members)
+        while self._stored_jobs:
+            self._resume(*self._stored_jobs.pop())
 
         for node in list(self._nodes.values()):
             self._start_if_ready(node)
@@ -193,4 +193,5 @@ class Walk:
             self._on_end(self)
 
     def _is_done(self) -> bool:
-        return not self._runs and all(node.status.terminal for node in self._nodes.values())
+        jobs = self._runs or self._stored_jobs
+        return not jobs and all(node.status.terminal for node in self._nodes.values())

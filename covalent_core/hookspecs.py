@@ -20,13 +20,12 @@ called.
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker, HookspecMarker
 
 if TYPE_CHECKING:
-    from covalent_core._job import Job
+    from covalent_core._job import Job, Results
 
 PROJECT = "covalent_core"
 
@@ -73,20 +72,21 @@ def run(job: Job, location: str, job_handle: str) -> None:
 
 
 @hookspec(firstresult=True)
-def fetch(job: Job, location: str, job_handle: str) -> str | PathLike[str] | None:
-    """Return a local folder with the result files that the runner wrote to ``results``. Interrupted by a cancel.
+def fetch(job: Job, location: str, job_handle: str) -> Results | None:
+    """Return the result files that the runner wrote to ``results``. Interrupted by a cancel.
 
-    The core may move files out of the folder.
+    Either a local folder with the files, which the core may move out of it, or a mapping from the name of each file to
+    its bytes, or to its path where it is large.
     """
 
 
 @hookspec(firstresult=True)
-def cancel(task_metadata: dict[str, Any], job_handle: str, job: Job, location: str) -> str | PathLike[str] | None:
+def cancel(task_metadata: dict[str, Any], job_handle: str, job: Job, location: str) -> Results | None:
     """End the job. When this returns, nothing of it is alive; if that cannot be confirmed, raise.
 
     A job that has ended already, or that the backend no longer knows, is confirmed. Called again, with growing pauses,
-    until it returns. It may return a local folder with the result files, if they are at hand: the core then keeps what
-    the task had written to its standard output and error, and nothing else.
+    until it returns. It may return the result files as `fetch` does, if they are at hand: the core then keeps what the
+    task had written to its standard output and error, and nothing else.
 
     Args:
         task_metadata: ``dispatch_id`` and ``node_id``; for a pack ``node_ids`` too.

@@ -66,8 +66,8 @@ def test_the_how_to_runs_as_written_and_stops_what_runs(home: Path) -> None:
     )
     dispatch_id = printed.stdout.strip()
     wait_until(lambda: ct.get_result(dispatch_id).get_node_result(0)["status"] == Status.RUNNING)
+    wait_until(lambda: workers_of(home))
     before = workers_of(home)
-    assert before
 
     text = str(ct.get_result(dispatch_id))
     assert text.startswith("\nLattice Result\n==============\nstatus: RUNNING\nresult: None\ninput args: ['5']\n")
