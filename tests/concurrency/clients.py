@@ -105,7 +105,11 @@ class Client:
         reason = f"order {self._number}.{self._orders}"
         outcome = ct.cancel(dispatch_id, task_ids, reason=reason)
         targets = {target.node_id: target.outcome for target in outcome.targets}
-        answer = {"truthy": bool(outcome), "targets": targets, "stopped": [t.node_id for t in outcome.targets if t.stopped]}
+        answer = {
+            "truthy": bool(outcome),
+            "targets": targets,
+            "stopped": [t.node_id for t in outcome.targets if t.stopped],
+        }
         return {"call": "cancel", "dispatch_id": dispatch_id, "task_ids": task_ids, "reason": reason, **answer}
 
     def _seen(self, call: str, result: Any) -> dict[str, Any]:

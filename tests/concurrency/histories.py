@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 Call = dict[str, Any]
@@ -114,7 +115,7 @@ def _wrong_orders(dispatch_id: str, calls: list[Call], state: dict[str, Any]) ->
     times = {call["reason"]: call for call in calls}
     order = [times[reason] for reason in recorded]
 
-    for earlier, later in zip(order, order[1:], strict=False):
+    for earlier, later in pairwise(order):
         if later["end"] < earlier["start"]:
             yield f"{dispatch_id}: {later['reason']} is recorded after {earlier['reason']}, it was over before"
 

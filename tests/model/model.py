@@ -17,10 +17,10 @@ NEXT = {
     "DISPATCHING": {"RUNNING", "FAILED", "CANCELLED", "CANCELLING"},
     "RUNNING": {"COMPLETED", "FAILED", "CANCELLED", "CANCELLING"},
     "CANCELLING": {"CANCELLED"},
-} | dict.fromkeys(TERMINAL, set())
+}
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818
     """The contract does not allow what has been seen."""
 
 
@@ -37,7 +37,7 @@ class Model:
         self.above: dict[int, set[int]] = {}
         self.status = dict.fromkeys(sources, "NEW_OBJECT")
         self.trail: dict[int, list[str]] = {node: [] for node in sources}
-        self.error: dict[int, str | None] = {}
+        self.error: dict[int, str] = {}
         self.end: tuple[str, object] | None = None
         self.whole, self.restarts = False, 0
         self.ordered: set[int] = set()
@@ -74,12 +74,14 @@ class Model:
             must(count <= self.restarts - restarts, f"{ticket} is released again")
             self.released[ticket] = count + 1, restarts
 
-    def saw(self, dispatch: tuple[str, object], nodes: dict[int, tuple[str, str | None]], runs: dict[int, list[str]]) -> None:
+    def saw(
+        self, dispatch: tuple[str, object], nodes: dict[int, tuple[str, str | None]], runs: dict[int, list[str]]
+    ) -> None:
         """Look at the statuses and errors in the store, and at what the backend says of each run of a node (4, 5, 6)."""
         statuses = {node: status for node, (status, _) in nodes.items()}
 
         for node, (new, error) in nodes.items():
-            self._saw_node(node, new, error or "", statuses)
+            self._saw_node(node, new, error, statuses)
             ran = runs.get(node, [])
             must(len(ran) <= 1, f"node {node} has run more than once: {ran}")
             must("alive" not in ran or new not in TERMINAL, f"node {node} is {new} and alive")
@@ -95,10 +97,10 @@ class Model:
         old = self.status[node]
         own = node in self.ordered or (node in self.may_abort and new == "CANCELLED" and self.trail[node][:1])
         roots = {n for n in self.above[node] if statuses[n] in ("FAILED", "CANCELLED", "CANCELLING")}
-        must(new == old or new in NEXT[old], f"node {node} goes from {old} to {new}")
-        must(old not in TERMINAL or error == (self.error[node] or ""), f"the error of node {node}, {old}, is {error!r}")
+        must(new == old or new in NEXT.get(old, ()), f"node {node} goes from {old} to {new}")
+        must(old not in TERMINAL or error == self.error[node], f"the error of node {node}, {old}, is {error!r}")
         must(node not in self.ordered or new in ("CANCELLING", "CANCELLED"), f"node {node} is {new}, it was ordered")
-        must(new not in ("CANCELLING",) or own, f"node {node} is {new} without an order")
+        must(new != "CANCELLING" or own, f"node {node} is {new} without an order")
         must(not roots or new == "CANCELLED", f"node {node} is {new} below {roots}")
         must(new != "CANCELLED" or own or roots, f"node {node} is CANCELLED without a cause")
         must(new != "FAILED" or node in self.may_fail, f"node {node} is FAILED: {error}")
@@ -107,7 +109,7 @@ class Model:
 
         if new == "CANCELLED" and not own:
             cause = int((re.search(r"node (\d+)", error) or ["", "-1"])[1])
-            must(cause in roots and not statuses[cause] == "NEW_OBJECT", f"node {node} is CANCELLED by {error!r}")
+            must(cause in roots and statuses[cause] != "NEW_OBJECT", f"node {node} is CANCELLED by {error!r}")
 
         if new != old:
             self.trail[node].append(new)

@@ -1,8 +1,8 @@
-"""Random schedules: ``python tests/model/schedules.py --cases 10000 --seed 1``.
+"""Random schedules: ``python tests/model/schedules.py --cases 10000``.
 
 Draws graphs, oddities of the backend and schedules of cancels, crashes and restarts, plays each in a world of its own
-and lets the model judge. The seed is printed; the same seed with as many cases draws the same. A case that fails is
-made as small as possible and printed, as the code that plays it again.
+and lets the model judge. Each process prints the options with which it draws the same cases again, its seed among them.
+A case that fails is made as small as possible and printed; ``--case "Case(...)"`` plays it again.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -93,6 +93,7 @@ class Stage:
 
     def _set_up(self) -> None:
         self.strike()
+        self._folder.mkdir()
         self._home = Home(self._folder / "home")
         self._store = Store(self._home)
         self._results = self._folder / "results"
@@ -100,7 +101,6 @@ class Stage:
 
     def strike(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir()
 
 
 def run(cases: int, start: int) -> int:
@@ -108,31 +108,59 @@ def run(cases: int, start: int) -> int:
     stage = Stage()
 
     @seed(start)
-    @settings(max_examples=cases, deadline=None, database=None, suppress_health_check=list(HealthCheck),
-              phases=[Phase.generate, Phase.shrink], report_multiple_bugs=False)
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
+    )
     @given(CASES)
     def play(case: Case) -> None:
         stage.play(case)
 
-    play()
-    stage.strike()
+    try:
+        play()
+    finally:
+        stage.strike()
+
     return stage.played
 
 
+def run_in_processes(cases: int, start: int, processes: int) -> bool:
+    """Play random cases in several processes, each with a seed of its own; return whether all have passed."""
+    share = str(-(-cases // processes))
+    alone = [sys.executable, __file__, "--processes", "1", "--cases", share, "--seed"]
+    running = [subprocess.Popen([*alone, str(start + place)]) for place in range(processes)]
+    codes = [process.wait() for process in running]
+    return not any(codes)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--case", help="a case as it is printed, to be played once")
     options = parser.parse_args()
+
+    if options.case is None and options.processes > 1:
+        sys.exit(not run_in_processes(options.cases, options.seed, options.processes))
+
     logging.disable(logging.CRITICAL)
-    print(f"--seed {options.seed} --cases {options.cases}", flush=True)
     enter()
     # What has been imported is not looked through at each collection.
     gc.freeze()
     gc.set_threshold(20_000)
     start = time.perf_counter()
-    played = run(options.cases, options.seed)
-    print(f"{played} cases in {time.perf_counter() - start:.1f} s")
+
+    if options.case is not None:
+        Stage().play(eval(options.case))
+    else:
+        print(f"--processes 1 --cases {options.cases} --seed {options.seed}", flush=True)
+        played = run(options.cases, options.seed)
+        print(f"{played} cases in {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

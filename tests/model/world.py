@@ -27,8 +27,8 @@ from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExe
 from covalent_core import Job, _database, _dispatcher, _shared, _spawn, _steps
 from covalent_core._dispatcher import Dispatcher
 from covalent_core._graph import ExecutorSpec, Node, TransportGraph
-from covalent_core._hooks import BoundExecutor
 from covalent_core._home import Home
+from covalent_core._hooks import BoundExecutor
 from covalent_core._store import Store
 
 #: A world in which nothing has been ordered for so long hangs: it is cancelled, if it may hang at all.
@@ -167,8 +167,10 @@ class World:
         must(trail == self.model.trail, f"the store says {trail}, seen was {self.model.trail}")
 
     def _released_badly(self, ticket: str) -> bool:
-        return any(oddity.startswith("release") and f"-{node % len(self.case.sources)}-" in ticket
-                   for node, oddity in self.case.oddities)
+        return any(
+            oddity.startswith("release") and f"-{node % len(self.case.sources)}-" in ticket
+            for node, oddity in self.case.oddities
+        )
 
     # --- points --------------------------------------------------------------------------------------------------
 
@@ -242,7 +244,7 @@ class World:
 
     def look(self) -> None:
         """Show the model what is in the store and alive."""
-        query = "SELECT node_id, status, error FROM nodes WHERE dispatch_id = ?"
+        query = "SELECT node_id, status, ifnull(error, '') FROM nodes WHERE dispatch_id = ?"
         nodes = {row[0]: row[1:] for row in self._reader.execute(query, (self.dispatch_id,))}
         query = "SELECT status, ended FROM dispatches WHERE dispatch_id = ?"
         (dispatch,) = self._reader.execute(query, (self.dispatch_id,))
@@ -343,6 +345,12 @@ def enter() -> None:
     _dispatcher.Store = lambda home: SimulatedExecutor.world.store
     _shared.create, _shared.BoundExecutor = cache(_shared.create), cache(BoundExecutor)
     # Rarer looks: each is a turn of the loop, and most of these worlds end before the first.
-    for module, name, seconds in ((_dispatcher, "POLL_SECONDS", 50.0), (_steps, "PROVISION_SECONDS", 20.0), (_steps, "ATTEMPT_SECONDS", 10.0)):
+    seconds = {
+        (_dispatcher, "POLL_SECONDS"): 50.0,
+        (_steps, "PROVISION_SECONDS"): 20.0,
+        (_steps, "ATTEMPT_SECONDS"): 10.0,
+    }
+
+    for (module, name), limit in seconds.items():
         assert hasattr(module, name)
-        setattr(module, name, seconds)
+        setattr(module, name, limit)
