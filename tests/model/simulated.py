@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyio import get_cancelled_exc_class, sleep
+from model import must
 
 from covalent_core import Job, TaskCancelledError, hookimpl
 
@@ -50,7 +51,8 @@ class Backend:
     """Submissions and files. Like a batch system, it runs what it is given twice twice."""
 
     submissions: list[Submission] = field(default_factory=list)
-    files: set[str] = field(default_factory=set)
+    #: By ticket whether all is there that was to be uploaded.
+    files: dict[str, bool] = field(default_factory=dict)
 
     def submit(self, world: World, job: Job, delay: float) -> Submission:
         seconds = SLOW if world.odd(job, "task slow") else NEVER if world.odd(job, "task hangs") else USUAL
@@ -97,14 +99,16 @@ class SimulatedExecutor:
     @hookimpl
     async def upload(self, job: Job) -> str:
         self.world.called("upload", job)
-        self.world.backend.files.add(job.ticket)
+        self.world.backend.files[job.ticket] = False
         await self._take("upload", job)
+        self.world.backend.files[job.ticket] = True
         return f"/{job.ticket}"
 
     @hookimpl
     async def provision(self, job: Job) -> str:
         world = self.world
         world.called("provision", job)
+        world.checked(must, world.backend.files.get(job.ticket), f"{job.ticket} is provisioned and not uploaded")
 
         if world.odd(job, "provision refuses"):
             raise ConnectionError("the backend refuses the job")
@@ -189,7 +193,7 @@ class SimulatedExecutor:
     @hookimpl
     async def release(self, job: Job) -> None:
         await self._pass("release", job)
-        self.world.backend.files.discard(job.ticket)
+        self.world.backend.files.pop(job.ticket, None)
         self.world.point("release answers")
 
     async def _pass(self, hook: str, job: Job) -> None:

@@ -38,6 +38,7 @@ HOOKS = ("pickle", "upload", "provision", "run", "fetch", "cancel", "find", "rel
 ANYWHERE, PATIENCE = "anywhere", 50
 PLACES = (ANYWHERE, "before a commit", "after a commit", "nothing to do", "nobody lives", "the backend accepts")
 PLACES += tuple(f"{hook} {how}" for hook in HOOKS for how in ("is called", "answers"))
+LIMITS = {"PROVISION_SECONDS": 20.0, "ATTEMPT_SECONDS": 10.0}
 #: What never ends by itself.
 HANGS = {"upload hangs", "run hangs", "fetch hangs", "task hangs"}
 
@@ -224,7 +225,7 @@ class World:
         """Nothing is left to be done now: go on to when there is."""
         if not self._left and self.clock - self._last > QUIET and self._killed_at is None:
             self._last = self.clock
-            self.checked(must, self._may_hang and not self.model.whole, f"nothing happens: {self.model.status}")
+            self.checked(must, self._may_hang and not self.model.whole, f"nothing happens: {self.model.nodes}")
             self.checked(self._cancel, Cancel())
 
         self.clock += seconds or 1.0
