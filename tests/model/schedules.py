@@ -20,53 +20,19 @@ import time
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from simulated import ODDITIES
-from world import ANYWHERE, PLACES, Cancel, Case, Kill, Tell, World, enter
+from cases import CASES, Cancel, Case, Kill, Tell
+from world import World, enter
 
 from covalent_core._home import Home
 from covalent_core._store import Store
 
-DEPTH, NODES = 6, 40
+#: What stands in a case as it is printed.
+NAMES = {"Case": Case, "Cancel": Cancel, "Kill": Kill, "Tell": Tell}
 #: After so many dispatches a new store is begun, so that none gets slow.
 CASES_A_STORE = 500
-
-
-#: Small graphs most of the time: what goes wrong in a large one mostly goes wrong in a small one, and sooner.
-SIZES = st.sampled_from([1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, None])
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> tuple[tuple[int, ...], ...]:
-    """Draw a graph: by node the earlier ones that it needs."""
-    size = draw(SIZES) or draw(st.integers(1, NODES))
-    depth: list[int] = []
-    graph = []
-
-    for node in range(size):
-        drawn = draw(st.lists(st.integers(0, node - 1), max_size=3, unique=True)) if node else []
-        sources = tuple(sorted(source for source in drawn if depth[source] < DEPTH))
-        depth.append(1 + max((depth[source] for source in sources), default=0))
-        graph.append(sources)
-
-    return tuple(graph)
-
-
-NODE = st.integers(0, NODES - 1)
-CANCELS = st.builds(Cancel, st.one_of(st.none(), st.lists(NODE, min_size=1, max_size=3).map(tuple)), st.booleans())
-EVENTS = st.one_of(CANCELS, CANCELS, st.just(Kill()), st.just(Kill()), st.just(Tell()))
-GAPS = st.one_of(st.integers(1, 3), st.integers(1, 30), st.integers(1, 100))
-WHERE = st.one_of(st.just(ANYWHERE), st.sampled_from(PLACES))
-CASES = st.builds(
-    Case,
-    graphs(),
-    st.lists(st.tuples(st.integers(0, 7) | NODE, st.sampled_from(ODDITIES)), max_size=5).map(tuple),
-    st.lists(st.tuples(GAPS, WHERE, EVENTS), max_size=6).map(tuple),
-    st.sampled_from([None, None, 1, 2]),
-)
 
 
 class Stage:
@@ -156,7 +122,7 @@ def main() -> None:
     start = time.perf_counter()
 
     if options.case is not None:
-        Stage().play(eval(options.case))
+        Stage().play(eval(options.case, NAMES))
     else:
         print(f"--processes 1 --cases {options.cases} --seed {options.seed}", flush=True)
         played = run(options.cases, options.seed)

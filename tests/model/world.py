@@ -15,12 +15,12 @@ import sqlite3
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+from cases import ANYWHERE, Cancel, Case, Kill, Tell
 from model import Model, Violation, must
 from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExecutor
 
@@ -33,48 +33,11 @@ from covalent_core._store import Store
 
 #: A world in which nothing has been ordered for so long hangs: it is cancelled, if it may hang at all.
 QUIET = 300.0
-#: The places of points. One that is not come to any more is waited for no longer than for so many points.
-HOOKS = ("pickle", "upload", "provision", "run", "fetch", "cancel", "find", "release")
-ANYWHERE, PATIENCE = "anywhere", 50
-PLACES = (ANYWHERE, "before a commit", "after a commit", "nothing to do", "nobody lives", "the backend accepts")
-PLACES += tuple(f"{hook} {how}" for hook in HOOKS for how in ("is called", "answers"))
 LIMITS = {"PROVISION_SECONDS": 20.0, "ATTEMPT_SECONDS": 10.0}
+#: A place that is not come to any more is waited for no longer than for so many points.
+PATIENCE = 50
 #: What never ends by itself.
 HANGS = {"upload hangs", "run hangs", "fetch hangs", "task hangs"}
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """A client cancels nodes (by their number, modulo the size of the graph) or everything; the bell may get lost."""
-
-    nodes: tuple[int, ...] | None = None
-    rings: bool = True
-
-
-@dataclass(frozen=True)
-class Kill:
-    """The dispatcher is killed."""
-
-
-@dataclass(frozen=True)
-class Tell:
-    """The dispatcher is told to end."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is drawn.
-
-    Attributes:
-        sources: By node, the nodes before it that it needs.
-        oddities: What is odd about which node.
-        schedule: How many points to pass, at which place then, and what happens there.
-    """
-
-    sources: tuple[tuple[int, ...], ...]
-    oddities: tuple[tuple[int, str], ...] = ()
-    schedule: tuple[tuple[int, str, Cancel | Kill | Tell], ...] = ()
-    max_workers: int | None = None
 
 
 class Killed(BaseException):
@@ -115,7 +78,7 @@ class World:
         SimulatedExecutor.world = self
         self.dispatch_id = self.store.add_dispatch(self._graph(), [], {}, "test")
 
-        while self.model.end is None or self.store.has_unfinished():
+        while self.model.end is None:
             self._live()
 
         # What was still to come comes too late.
@@ -163,8 +126,12 @@ class World:
         self.model.ended()
         unreleased = {job for job in self.backend.files if not self._released_badly(job)}
         must(not unreleased, f"files are left of {unreleased}")
-        changes = self.store.get_status_changes(self.dispatch_id)
-        trail = {n: [row.status for row in changes if row.node_id == n] for n in self.model.trail}
+        query = "SELECT node_id, status FROM status_changes WHERE dispatch_id = ? AND node_id IS NOT NULL ORDER BY id"
+        trail: dict[int, list[str]] = {node: [] for node in self.model.trail}
+
+        for node, status in self._reader.execute(query, (self.dispatch_id,)):
+            trail[node].append(status)
+
         must(trail == self.model.trail, f"the store says {trail}, seen was {self.model.trail}")
 
     def _released_badly(self, ticket: str) -> bool:
