@@ -1,8 +1,9 @@
 """Random schedules: ``python tests/model/schedules.py --cases 10000``.
 
 Draws graphs, oddities of the backend and schedules of cancels, crashes and restarts, plays each in a world of its own
-and lets the model judge. Each process prints the options with which it draws the same cases again, its seed among them.
-A case that fails is made as small as possible and printed; ``--case "Case(...)"`` plays it again.
+and lets the model judge. They are drawn in rounds, each from a seed of its own, so the number of processes does not
+matter. Of a round that fails the seed is printed, and the case, as small as it can be made: ``--seed`` plays the round
+again, ``--case "Case(...)"`` the case.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import logging
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -31,8 +34,8 @@ from covalent_core._store import Store
 
 #: What stands in a case as it is printed.
 NAMES = {"Case": Case, "Cancel": Cancel, "Kill": Kill, "Tell": Tell}
-#: After so many dispatches a new store is begun, so that none gets slow.
-CASES_A_STORE = 500
+#: How many cases are drawn from one seed. What is kept of those drawn before, and their store, would grow without end.
+ROUND = 500
 
 
 class Stage:
@@ -41,41 +44,36 @@ class Stage:
     def __init__(self) -> None:
         memory = Path("/dev/shm")
         self._folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
-        self._count = 0
         self.played = 0
+        self._set_up()
 
     def play(self, case: Case) -> None:
-        if self._count % CASES_A_STORE == 0:
-            self._set_up()
-
-        self._count += 1
         self.played += 1
 
         try:
             World(case, self._home, self._store, self._results).play()
         except BaseException:
-            self._count = 0
+            self.strike()
+            self._set_up()
             raise
 
     def _set_up(self) -> None:
-        self.strike()
-        self._folder.mkdir()
         self._home = Home(self._folder / "home")
         self._store = Store(self._home)
         self._results = self._folder / "results"
         self._results.mkdir()
 
     def strike(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder)
 
 
-def run(cases: int, start: int) -> int:
-    """Play random cases and return how many; the first that fails is raised, as small as it can be made."""
+def play_round(start: int) -> str:
+    """Play the cases of one seed; return what is wrong with the first that fails, or nothing."""
     stage = Stage()
 
     @seed(start)
     @settings(
-        max_examples=cases,
+        max_examples=ROUND,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
@@ -88,19 +86,33 @@ def run(cases: int, start: int) -> int:
 
     try:
         play()
+    except BaseException:
+        return traceback.format_exc()
     finally:
         stage.strike()
 
-    return stage.played
+    return "" if stage.played >= ROUND else f"only {stage.played} cases were drawn"
 
 
-def run_in_processes(cases: int, start: int, processes: int) -> bool:
-    """Play random cases in several processes, each with a seed of its own; return whether all have passed."""
-    share = str(-(-cases // processes))
-    alone = [sys.executable, __file__, "--processes", "1", "--cases", share, "--seed"]
-    running = [subprocess.Popen([*alone, str(start + place)]) for place in range(processes)]
-    codes = [process.wait() for process in running]
-    return not any(codes)
+def prepare() -> None:
+    """Make this process one that plays."""
+    logging.disable(logging.CRITICAL)
+    enter()
+    # What has been imported is not looked through at each collection.
+    gc.freeze()
+    gc.set_threshold(20_000)
+
+
+def play_rounds(seeds: range, processes: int) -> int:
+    """Play the cases of many seeds and return how many rounds have passed; the first that does not is printed."""
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=prepare) as pool:
+        for number, problem in zip(seeds, pool.map(play_round, seeds), strict=True):
+            if problem:
+                pool.shutdown(wait=False, cancel_futures=True)
+                print(f"{problem}\nto play this round again: --cases {ROUND} --seed {number}")
+                return number - seeds.start
+
+    return len(seeds)
 
 
 def main() -> None:
@@ -111,22 +123,17 @@ def main() -> None:
     parser.add_argument("--case", help="a case as it is printed, to be played once")
     options = parser.parse_args()
 
-    if options.case is None and options.processes > 1:
-        sys.exit(not run_in_processes(options.cases, options.seed, options.processes))
-
-    logging.disable(logging.CRITICAL)
-    enter()
-    # What has been imported is not looked through at each collection.
-    gc.freeze()
-    gc.set_threshold(20_000)
-    start = time.perf_counter()
-
     if options.case is not None:
+        prepare()
         Stage().play(eval(options.case, NAMES))
-    else:
-        print(f"--processes 1 --cases {options.cases} --seed {options.seed}", flush=True)
-        played = run(options.cases, options.seed)
-        print(f"{played} cases in {time.perf_counter() - start:.1f} s")
+        return
+
+    seeds = range(options.seed, options.seed + -(-options.cases // ROUND))
+    print(f"--cases {len(seeds) * ROUND} --seed {options.seed}", flush=True)
+    began = time.perf_counter()
+    passed = play_rounds(seeds, options.processes)
+    print(f"{passed * ROUND} cases have passed in {time.perf_counter() - began:.1f} s")
+    sys.exit(passed < len(seeds))
 
 
 if __name__ == "__main__":
