@@ -100,7 +100,7 @@ class World:
         self.generations += 1
 
         try:
-            Dispatcher(self.home, idle_seconds=0).serve()
+            Dispatcher(self.home).serve()
         except BaseException:
             if self._killed_at is None:
                 raise
@@ -166,7 +166,11 @@ class World:
             self.checked(self._cancel, event)
         elif isinstance(event, Kill):
             self.kill()
-        elif signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
             signal.raise_signal(signal.SIGTERM)
 
     def _cancel(self, event: Cancel) -> None:
@@ -190,7 +194,9 @@ class World:
 
     def tick(self, seconds: float | None) -> None:
         """Nothing is left to be done now: go on to when there is."""
-        if not self._left and self.clock - self._last > QUIET and self._killed_at is None:
+        if self.model.end is not None:
+            self._tell()
+        elif not self._left and self.clock - self._last > QUIET and self._killed_at is None:
             self._last = self.clock
             self.checked(must, self._may_hang and not self.model.whole, f"nothing happens: {self.model.nodes}")
             self.checked(self._cancel, Cancel())
