@@ -58,6 +58,15 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Play random schedules, as many as you want (``nox -s soak -- --cases 1000000``), then 32 clients for a minute."""
+    install_groups(session, "test")
+    session.install("--editable", ".")
+    session.run("python", "tests/model/schedules.py", *(session.posargs or ["--cases", "100000"]))
+    session.run("pytest", "tests/concurrency", env={"COVALENT_CORE_TEST_SECONDS": "60"})
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Build the wheel and the sdist, install the wheel in an empty environment and run a workflow with it."""
     # Outside of the checkout, so that nothing of it can be imported by accident.
