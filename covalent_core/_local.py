@@ -97,6 +97,9 @@ class LocalExecutor:
 
     @hookimpl
     async def run(self, job: Job, location: str, job_handle: str) -> None:
+        if job.ticket in self._done:
+            return
+
         if job.ticket in self._busy:
             ended = await self._until_ended(job)
         else:
