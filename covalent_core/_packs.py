@@ -43,6 +43,11 @@ class WalkNode:
     targets: list[int] = field(default_factory=list)
     waiting: int = 0
 
+    @property
+    def needs_own_process(self) -> bool:
+        """Whether what it imports must not meet what other tasks have imported."""
+        return bool(self.options.get("fresh"))
+
 
 def into_jobs(
     ready: Iterable[WalkNode], nodes: Mapping[int, WalkNode], setting: Callable[[ExecutorSpec], tuple[Any, Any]]
@@ -73,8 +78,9 @@ def into_jobs(
 def _chunks(ready: list[WalkNode], how: Any, workers: Any) -> Iterable[Sequence[WalkNode]]:
     # Operations whose sources were in several jobs have none to run with: all that are ready run together.
     operations = [node for node in ready if node.role == Role.OPERATION]
-    tasks = [node for node in ready if node.role == Role.TASK and not node.attempt]
-    alone = [node for node in ready if node.role != Role.OPERATION and (node.role != Role.TASK or node.attempt)]
+    tasks = [node for node in ready if node.role == Role.TASK and not node.attempt and not node.needs_own_process]
+    together = {node.node_id for node in operations + tasks}
+    alone = [node for node in ready if node.node_id not in together]
     size = how if isinstance(how, int) else 1
 
     if how == "auto":
@@ -92,7 +98,7 @@ def _with_followers(members: Sequence[WalkNode], nodes: Mapping[int, WalkNode], 
     found, inside = list(members), {node.node_id for node in members}
 
     for node in found:
-        if node.role not in (Role.TASK, Role.OPERATION):
+        if node.role not in (Role.TASK, Role.OPERATION) or node.needs_own_process:
             continue
 
         for target in (nodes[node_id] for node_id in node.targets):
@@ -112,5 +118,5 @@ def _can_follow(target: WalkNode, node: WalkNode, nodes: Mapping[int, WalkNode],
     if target.role == Role.OPERATION:
         return not outside
 
-    joins = chain and target.role == Role.TASK and target.executor == node.executor
+    joins = chain and target.role == Role.TASK and target.executor == node.executor and not target.needs_own_process
     return joins and all(source.status == Status.COMPLETED for source in outside)

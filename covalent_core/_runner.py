@@ -491,6 +491,7 @@ class Supervisor:
         self._worker: Optional[int] = None
         self._line: Optional[socket.socket] = None
         self._exit: Optional[int] = None
+        self._used = False
         self._job: Optional[Dict[str, Any]] = None
         self._unreleased: Dict[str, Dict[str, Any]] = {}
         self._progress = Progress()
@@ -558,10 +559,14 @@ class Supervisor:
         """Give the job, or what is left of it, to the worker."""
         assert self._job is not None
 
+        if self._job.get("fresh") and self._used:
+            self._end_tree()
+
         if self._worker is None or self._exit is not None:
             self._start_worker()
 
         assert self._line is not None
+        self._used = True
         self._answered, self._begun = False, time.monotonic()
         self._progress.clear()
         self._line.send(self._job["prefix"].encode() + b"\n" + self._call)
@@ -571,7 +576,7 @@ class Supervisor:
         self._forget_worker()
         self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
-        self._exit = None
+        self._exit, self._used = None, False
         self._worker = os.fork()
 
         if self._worker == 0:
@@ -773,7 +778,8 @@ class Supervisor:
             self._answered = self._answered or bool(answer) or self._stopping[2] in self._job["outcomes"]
             self._press_on()
         elif self._job is not None and answer:
-            self._finish(clean=answer == b"clean" and not self._strays())
+            clean = answer == b"clean" and not self._job.get("fresh")
+            self._finish(clean=clean and not self._strays())
 
     def _take_outcomes(self) -> bytes:
         """Take all that the worker has said; return its word that it has done with the job, if it was there."""
