@@ -156,7 +156,7 @@ def check_options(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name, value in options.items():
         if name not in OPTIONS:
-            raise GraphError(f"{what} has no option {name!r}; options: executor, {', '.join(OPTIONS)}")
+            raise GraphError(f"{what} has no option {name!r}; options: {', '.join(['executor', *OPTIONS, *DEPS])}")
 
         kind, least, words = OPTIONS[name]
         fits = value is None or (isinstance(value, kind) and not isinstance(value, bool) and value >= least)
@@ -176,6 +176,8 @@ OPTIONS: dict[str, tuple[Any, float, str]] = {
     "timeout": ((int, float), 0, "a number of seconds above 0"),
     "grace": _SECONDS,
 }
+
+DEPS = ("deps_pip", "deps_bash", "call_before", "call_after")
 
 
 def describe(executor: Any) -> ExecutorSpec:

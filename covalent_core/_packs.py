@@ -14,6 +14,9 @@ from covalent_core._status import Status
 #: How many jobs ``pack="auto"`` makes where the executor has no ``max_workers``.
 JOBS = 8
 
+#: How many nodes a job has at most.
+MOST = 10_000
+
 
 @dataclass
 class WalkNode:
@@ -87,10 +90,9 @@ def _chunks(ready: list[WalkNode], how: Any, workers: Any) -> Iterable[Sequence[
         size = ceil(len(tasks) / (workers if isinstance(workers, int) else JOBS)) or 1
 
     yield from ([node] for node in alone)
+    size = min(size, MOST)
     yield from (tasks[place : place + size] for place in range(0, len(tasks), size))
-
-    if operations:
-        yield operations
+    yield from (operations[place : place + MOST] for place in range(0, len(operations), MOST))
 
 
 def _with_followers(members: Sequence[WalkNode], nodes: Mapping[int, WalkNode], *, chain: bool) -> list[WalkNode]:
@@ -102,7 +104,7 @@ def _with_followers(members: Sequence[WalkNode], nodes: Mapping[int, WalkNode], 
             continue
 
         for target in (nodes[node_id] for node_id in node.targets):
-            if target.node_id not in inside and _can_follow(target, node, nodes, inside, chain):
+            if len(found) < MOST and target.node_id not in inside and _can_follow(target, node, nodes, inside, chain):
                 inside.add(target.node_id)
                 found.append(target)
 
