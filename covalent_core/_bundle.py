@@ -28,6 +28,9 @@ TRAVELLERS = ("__init__.py", "_deps.py", "_task.py", "errors.py")
 COMPOSERS = ("_electron.py", "_exchange.py", "_graph.py", "_lattice.py", "_pickling.py")
 
 
+BEGINNING = "import sys\nfrom covalent_runner.__main__ import main\nmain(sys.argv[1:])\n"
+
+
 @cache
 def runner_zip(*, composing: bool) -> bytes:
     """Return the part of a bundle that is the same for every job: a zip that is the runner.
@@ -40,7 +43,8 @@ def runner_zip(*, composing: bool) -> bytes:
     here, pickler = Path(__file__).parent, Path(cloudpickle.__file__).parent
     buffer = io.BytesIO()
 
-    sources = {"__main__.py": here / "_runner.py"}
+    # Under a name of its own: an installed covalent_core must not mix with the runner that has come with the job.
+    sources = {f"covalent_runner/{file.name}": file for file in sorted((here / "_runner").glob("*.py"))}
     sources |= {f"covalent_core/{name}": here / name for name in TRAVELLERS + (COMPOSERS if composing else ())}
     sources |= {f"cloudpickle/{file.name}": file for file in sorted(pickler.glob("*.py"))}
 
@@ -48,6 +52,8 @@ def runner_zip(*, composing: bool) -> bytes:
         for name, file in sources.items():
             # A ZipInfo of its own has a fixed date: equal sources give equal bytes.
             bundle.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+        bundle.writestr(zipfile.ZipInfo("__main__.py"), BEGINNING)
 
     return buffer.getvalue()
 

@@ -14,6 +14,8 @@ import covalent_core as ct
 from covalent_core import Status
 from covalent_core.errors import DependencyError, GraphError
 
+OPTIONS = "executor, retries, retry_delay, timeout, grace, deps_pip, deps_bash, call_before, call_after"
+
 
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
@@ -145,8 +147,7 @@ def test_bad_input_is_refused_where_it_is_written() -> None:
         ({"timeout": 0}, "electron f: timeout is 0, expected a number of seconds above 0"),
         (
             {"retry": 1},
-            "electron f has no option 'retry'; options: "
-            "executor, retries, retry_delay, timeout, grace, deps_pip, deps_bash, call_before, call_after",
+            f"electron f has no option 'retry'; options: {OPTIONS}",
         ),
     ]:
         with pytest.raises(GraphError) as caught:
