@@ -80,7 +80,7 @@ def test_large_inputs_travel_as_files(tmp_path: Path) -> None:
     file = tmp_path / "input"
     file.write_bytes(pickle.dumps(bytes(20_000_000)))
     stand_in = "the output of node 1"
-    call = dumps(((stand_in,), {}), lambda value: 1 if value is stand_in else None)
+    call = dumps(((stand_in,), {}), lambda value: 0 if value is stand_in else None)
     job = Job("a-dispatch", "ct-ticket-3-0", 0, (TaskCall(3, "len", cloudpickle.dumps(len), call, (), [1], {1: file}),))
     assert isinstance(pack(job), memoryview)
     assert start(job, tmp_path).wait(20) == 0

@@ -556,7 +556,7 @@ def test_hook_of_an_unknown_name() -> None:
 
     assert str(caught.value) == (
         "WrongExecutor.provison is not a hook; "
-        "the hooks are: pickle, upload, provision, run, fetch, cancel, find, release"
+        "the hooks are: pickle, upload, provision, run, fetch, cancel, cancel_members, find, release"
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import covalent_core as ct
+from covalent_core._exchange import from_json
 from covalent_core._executors import describe
 from covalent_core._graph import PARAMETER, NodeOutput, Role, TransportGraph
 from covalent_core._pickling import loads
@@ -203,9 +204,10 @@ def test_arguments_are_taken_as_they_are_at_the_call() -> None:
 def test_function_called_often_is_stored_once() -> None:
     graph = built(lambda: [same(place) for place in range(1000)])
 
-    assert len(graph.nodes) == 2000
-    assert len(graph.functions) == 1
-    assert {node.function for node in graph.nodes if node.value is None} == {0}
+    # One function for the thousand calls, and one for the node that puts the return value together.
+    assert len(graph.nodes) == 2001
+    assert len(graph.functions) == 2
+    assert {node.function for node in graph.nodes if node.name == "same"} == {0}
     assert evaluate(graph) == list(range(1000))
 
 
@@ -225,7 +227,7 @@ def test_different_functions_of_one_name_are_kept_apart() -> None:
 
     graph = built(compose)
 
-    assert len(graph.functions) == 2
+    assert {node.function for node in graph.nodes if node.name == "scaled"} == {0, 1}
     assert evaluate(graph) == [20, 30]
 
 
@@ -313,8 +315,8 @@ def test_output_in_the_closure_of_an_electron_is_an_edge_of_each_of_its_nodes() 
 
     graph = built(compose)
 
-    assert graph.edges == {(1, 0), (0, 2), (0, 3)}
-    assert len(graph.functions) == 2
+    assert graph.edges == {(1, 0), (0, 2), (0, 3), (2, 4), (3, 4)}
+    assert {node.function for node in graph.nodes if node.name == "closure"} == {1}
     assert evaluate(graph) == ([7], [7])
 
 
@@ -355,6 +357,7 @@ def test_items_attributes_and_slices_are_nodes() -> None:
         ":getitem:slice(None, None, -1)",
         ":getitem:0",
         ":getattr:content",
+        ":postprocess:",
     ]
     assert evaluate(graph) == expected
 
@@ -412,7 +415,7 @@ def test_unpacking_a_known_number_makes_one_node_per_target() -> None:
 
     graph = built(compose)
 
-    assert [node.name for node in graph.nodes[2:]] == [":unpack:3", ":getitem:0", ":getitem:1", ":getitem:2"]
+    assert names(graph)[2:] == [":unpack:3(2)", ":getitem:0(3)", ":getitem:1(4)", ":getitem:2(5)"]
     assert evaluate(graph) == (3, 2, 1)
 
 
@@ -939,22 +942,97 @@ def test_call_that_was_refused_leaves_no_node() -> None:
     assert names(graph) == ["same(0)", ":parameter:instead(1)"]
 
 
-def test_lattice_in_a_lattice_is_refused() -> None:
+def test_lattice_in_a_lattice_is_one_node() -> None:
     @ct.lattice
-    def inner() -> Any:
-        return pair()
+    def inner(value: Any) -> Any:
+        return same(value), pair()
+
+    @ct.lattice
+    def outer() -> Any:
+        return inner(pair())
+
+    graph = outer.build_graph()
+
+    assert names(graph) == ["pair(0)", ":sublattice:inner(1)"]
+    assert graph.nodes[1].role == Role.SUBLATTICE
+    assert graph.edges == {(0, 1)}
+    assert graph.result_node == 1
+
+
+def test_function_of_a_sublattice_builds_its_graph() -> None:
+    @ct.lattice
+    def inner(value: Any) -> Any:
+        return same(value), pair()
+
+    @ct.lattice
+    def outer() -> Any:
+        return inner(pair())
+
+    child = from_json(evaluate(outer.build_graph()))
+
+    assert child.lattice == "inner"
+    assert names(child) == ["same(0)", ":parameter:(3, 4)(1)", "pair(2)"]
+    assert evaluate(child) == ((3, 4), (3, 4))
+
+
+def test_arguments_of_a_sublattice_that_do_not_fit_are_refused() -> None:
+    @ct.lattice
+    def inner(value: Any) -> Any:
+        return same(value)
 
     @ct.lattice
     def outer() -> Any:
         return inner()
 
-    with pytest.raises(GraphError) as caught:
+    with pytest.raises(GraphError, match=r"lattice inner\(value: .*Any.*missing a required argument: 'value'"):
         outer.build_graph()
 
-    assert str(caught.value) == (
-        "lattice 'inner' is called in lattice 'outer', and sublattices are not supported yet; "
-        "call inner.function(...) to make its electrons part of 'outer'"
-    )
+
+# --- the node that puts the return value together ----------------------------------------------------------------
+
+
+def test_return_value_of_several_outputs_is_put_together_by_a_node_at_the_end() -> None:
+    graph = built(lambda: {"pair": pair(), "again": [same(1), 7]})
+    last = graph.nodes[-1]
+
+    assert (last.name, last.role) == (":postprocess:", Role.RESULT)
+    assert graph.result_node == last.node_id
+    assert graph.result is None
+    assert {source for source, target in graph.edges if target == last.node_id} == {0, 1}
+    assert evaluate(graph) == {"pair": (3, 4), "again": [1, 7]}
+
+
+def test_one_output_as_the_return_value_needs_no_node() -> None:
+    graph = built(lambda: same(pair()))
+
+    assert [node.role for node in graph.nodes] == [Role.TASK, Role.TASK]
+    assert graph.result_node == 1
+
+
+def test_return_value_without_outputs_needs_no_node() -> None:
+    def compose() -> Any:
+        pair()
+        return [1, "two"]
+
+    graph = built(compose)
+
+    assert [node.role for node in graph.nodes] == [Role.TASK]
+    assert graph.result_node is None
+    assert evaluate(graph) == [1, "two"]
+
+
+# --- equal calls -------------------------------------------------------------------------------------------------
+
+
+def test_equal_calls_are_equal_bytes_wherever_they_stand() -> None:
+    def compose() -> Any:
+        return same([pair()]), pair(), same([pair()])
+
+    graph = built(compose)
+    first, second = (node for node in graph.nodes if node.name == "same")
+
+    assert first.call == second.call
+    assert first.call_sources != second.call_sources
 
 
 def test_function_of_a_lattice_can_be_part_of_another() -> None:

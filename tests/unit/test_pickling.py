@@ -459,8 +459,8 @@ def test_electrons_that_call_each_other_open_elsewhere(tmp_path: Path, far_side:
 def test_call_opens_elsewhere_with_the_outputs_it_names(tmp_path: Path, far_side: FarSide) -> None:
     data = from_script(tmp_path, "even", "call")
 
-    # steps(0) and its parameter, even(2), half(3): here the argument names node 2, for `half` is called first.
-    assert far_side.open(data, "it", {2: "output of half"}) == "((['output of half'],), {})"
+    # The persistent id is a place among the sources of the call, whatever number `half` has in the graph.
+    assert far_side.open(data, "it", {0: "output of half"}) == "((['output of half'],), {})"
 
 
 # --- references --------------------------------------------------------------------------------------------------
