@@ -149,7 +149,11 @@ class Line:
         """Cut it once so many more bytes have been forwarded."""
         self._cut_at = self.forwarded + count
 
-    _cut_at = float("inf")
+    def freeze_after(self, count: int) -> None:
+        """Freeze it once so many more bytes have been forwarded."""
+        self._freeze_at = self.forwarded + count
+
+    _cut_at = _freeze_at = float("inf")
 
     @property
     def is_cut(self) -> bool:
@@ -176,7 +180,8 @@ class Line:
         self._flows.clear()
 
     async def _mend(self) -> None:
-        self._open, self._cut_at = True, float("inf")
+        self._open = True
+        self._cut_at = self._freeze_at = float("inf")
 
         if not self._flows.is_set():
             # The two sides have given it up meanwhile, or will: nothing of it arrives any more.
@@ -213,7 +218,11 @@ class Line:
                 self.forwarded += len(content)
 
                 if self.forwarded >= self._cut_at:
+                    self._cut_at = float("inf")
                     await self._cut()
+
+                if self.forwarded >= self._freeze_at:
+                    await self._freeze()
 
                 target.write(content)
                 await target.drain()
