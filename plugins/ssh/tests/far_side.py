@@ -159,6 +159,10 @@ class Line:
     def is_cut(self) -> bool:
         return not self._open
 
+    def close_port(self) -> None:
+        """Let nobody listen there any more."""
+        self._do(self._close())
+
     def close(self) -> None:
         self._do(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
