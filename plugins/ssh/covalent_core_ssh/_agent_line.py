@@ -89,8 +89,11 @@ class AgentLine:
         try:
             async with self._connection.process(self._command) as process:
                 agent = _Agent(self._connection.host.place, process)
-                process.stdin.write(self._program)
-                agent.workdir = await self._greeting(process)
+
+                with self._connection.while_doing(f"starting {self._python_path!r}"):
+                    process.stdin.write(self._program)
+                    agent.workdir = await self._greeting(process)
+
                 beats = asyncio.create_task(self._beat(agent))
                 ready.set_result(agent)
 

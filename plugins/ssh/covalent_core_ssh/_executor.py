@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from covalent_core import Job, hookimpl
 from covalent_core.errors import ExecutorError
-
 from covalent_core_ssh._agent_line import AgentLine
 from covalent_core_ssh.connection import SSHConnection, SSHHost
 from covalent_core_ssh.errors import SSHError, SSHLineLostError

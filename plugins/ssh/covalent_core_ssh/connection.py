@@ -98,7 +98,7 @@ class SSHConnection:
     async def run(self, command: str, input: bytes | None = None) -> Finished:
         """Run a command in the user's login shell and return how it ended."""
         async with self.process(command) as process:
-            with self._lost("running a command"):
+            with self.while_doing("running a command"):
                 stdout, stderr = await process.communicate(input or b"")
 
             if process.exit_status is None:
@@ -112,13 +112,32 @@ class SSHConnection:
         async with self._sessions:
             line = await self._opened()
 
-            with self._lost("opening a session"):
+            with self.while_doing("opening a session"):
                 process = await line.create_process(command, encoding=None)
 
             try:
                 yield process
             finally:
                 process.close()
+
+    @contextmanager
+    def while_doing(self, doing: str) -> Iterator[None]:
+        """Translate the many ways in which asyncssh says that the line is gone, for whoever uses a `process`."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (asyncssh.DisconnectError, *_SFTP_LOST, OSError) as error:
+            self._files_line = None
+            raise SSHLineLostError(f"the line to {self.host.place} was lost while {doing}: {error}") from error
+        except asyncssh.ChannelOpenError as error:
+            if self._line.value is None:
+                raise SSHLineLostError(f"the line to {self.host.place} was lost while {doing}: {error}") from error
+
+            raise SSHRefusedError(
+                f"{self.host.place} refused a session while {doing}: {error}; its MaxSessions may be below the "
+                f"{MAX_SESSIONS} that are used at once"
+            ) from error
 
     async def put(
         self, content: bytes | memoryview, path: str, progress: Callable[[int, int], None] | None = None
@@ -132,7 +151,7 @@ class SSHConnection:
         # A name of its own: a connection that is long lost may still be writing to the last one.
         part = f"{path}.{os.urandom(4).hex()}"
 
-        with self._lost(f"writing {path}"):
+        with self.while_doing(f"writing {path}"):
             try:
                 async with files.open(part, "wb", asyncssh.SFTPAttrs(permissions=0o600)) as file:
                     for begin in range(0, len(content), CHUNK):
@@ -153,7 +172,7 @@ class SSHConnection:
         """
         files = await self._opened_files()
 
-        with self._lost(f"reading {path}"):
+        with self.while_doing(f"reading {path}"):
             try:
                 async with files.open(path, "rb") as file:
                     size = (await file.stat()).size or 0
@@ -173,7 +192,7 @@ class SSHConnection:
         """
         files = await self._opened_files()
 
-        with self._lost(f"making the folder {path}"):
+        with self.while_doing(f"making the folder {path}"):
             try:
                 await files.mkdir(path, asyncssh.SFTPAttrs(permissions=0o700))
             except _SFTP_LOST:
@@ -209,7 +228,7 @@ class SSHConnection:
     async def _open_files(self) -> asyncssh.SFTPClient:
         line = await self._opened()
 
-        with self._lost("opening an SFTP session"):
+        with self.while_doing("opening an SFTP session"):
             files = await line.start_sftp_client()
 
         self._files_line = line
@@ -229,25 +248,6 @@ class SSHConnection:
                 connect_timeout=host.connect_timeout,
                 **_given(host),
             )
-
-    @contextmanager
-    def _lost(self, doing: str) -> Iterator[None]:
-        """Translate the many ways in which asyncssh says that the line is gone."""
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except (asyncssh.DisconnectError, *_SFTP_LOST, OSError) as error:
-            self._files_line = None
-            raise SSHLineLostError(f"the line to {self.host.place} was lost while {doing}: {error}") from error
-        except asyncssh.ChannelOpenError as error:
-            if self._line.value is None:
-                raise SSHLineLostError(f"the line to {self.host.place} was lost while {doing}: {error}") from error
-
-            raise SSHRefusedError(
-                f"{self.host.place} refused a session while {doing}: {error}; its MaxSessions may be below the "
-                f"{MAX_SESSIONS} that are used at once"
-            ) from error
 
     async def _refused_file(
         self, files: asyncssh.SFTPClient, path: str, size: int, error: asyncssh.SFTPError

@@ -30,9 +30,11 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarSide]:
 
 
 @pytest.fixture
-def far(sshd: FarSide, home: Path) -> Iterator[FarSide]:
-    """Give a test the far side; afterwards nothing may live there."""
-    yield sshd
+def far(sshd: FarSide, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FarSide:
+    """Give a test the far side, as seen by somebody who has neither keys nor a configuration nor an agent."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return sshd
 
 
 @pytest.fixture

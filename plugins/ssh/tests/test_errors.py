@@ -111,11 +111,11 @@ def test_an_unknown_host_is_accepted_if_asked_for_and_known_from_then_on(far, op
 
 def test_no_python(options) -> None:
     error = error_of(SSHExecutor(**options, python_path="/opt/none/python"))
+    place = f"{options['username']}@127.0.0.1:{options['port']}"
 
-    assert error == (
-        f"SSHRefusedError: there is no '/opt/none/python' on {options['username']}@127.0.0.1:{options['port']} "
-        f"(env: ‘/opt/none/python’: No such file or directory); set python_path to a Python >= 3.8"
-    ).replace("‘", "'").replace("’", "'")
+    # In the middle stand the words of the shell, in its language.
+    assert error.startswith(f"SSHRefusedError: there is no '/opt/none/python' on {place} (env: ")
+    assert error.endswith("No such file or directory); set python_path to a Python >= 3.8")
 
 
 def test_python_too_old(far, options) -> None:
