@@ -66,28 +66,40 @@ class Process:
         except (FileNotFoundError, ProcessLookupError):
             return False
 
-        return state not in (b"Z", b"X") and fields[18].decode() == self.started and has_tag(self.pid, self.tag)
+        # One that is just ending has no environment any more.
+        is_ours = not environment(self.pid) or has_tag(self.pid, self.tag)
+        return state not in (b"Z", b"X") and fields[18].decode() == self.started and is_ours
 
     def signal(self, signum: int) -> None:
         # The descriptor first: what it means cannot change between the look and the signal.
         descriptor = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None  # type: ignore[attr-defined,unused-ignore]
 
         try:
-            if self.is_alive() and descriptor is not None:
+            if not self.is_alive() or not has_tag(self.pid, self.tag):
+                return
+
+            if descriptor is not None:
                 signal.pidfd_send_signal(descriptor, signum)  # type: ignore[attr-defined,unused-ignore]
-            elif self.is_alive():
+            else:
                 os.kill(self.pid, signum)
         finally:
             if descriptor is not None:
                 os.close(descriptor)
 
 
-def has_tag(pid: int, tag: str) -> bool:
-    # Of another user's process and of a zombie the environment cannot be read: neither is meant.
-    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-        return f"{TAG}={tag}".encode() in file.read().split(b"\0")
+def environment(pid: int) -> List[bytes]:
+    """Return the environment that a process was started with, empty if it is ending."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")[:-1]
+    except PermissionError:
+        return [b"another user's"]
+    except OSError:
+        return []
 
-    return False
+
+def has_tag(pid: int, tag: str) -> bool:
+    return f"{TAG}={tag}".encode() in environment(pid)
 
 
 def processes_with(tag: str) -> List[int]:

@@ -1,26 +1,53 @@
-"""A home for each test, a real sshd for all, and a line between them that can be cut."""
+"""One sshd and one dispatcher for all tests, a line between them for each, and a dispatcher of its own for who asks."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from far_side import FarSide, Line, options_for, running_far_side
+from probes import Stops, processes_of, wait_until
 
+from covalent_core import _spawn
 from covalent_core_ssh import SSHExecutor
 
-_core = Path(__file__).parents[3] / "tests" / "conftest.py"
-_spec = importlib.util.spec_from_file_location("core_conftest", _core)
-_module = importlib.util.module_from_spec(_spec)
-sys.modules["core_conftest"] = _module
-_spec.loader.exec_module(_module)
 
-# The homes and stops of the tests are those of the core.
-home, stops = _module.home, _module.stops
+@pytest.fixture(scope="session", autouse=True)
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Be somebody who has neither keys nor a configuration nor an agent, with a store that all tests share."""
+    folder = tmp_path_factory.mktemp("shared")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.delenv("SSH_AUTH_SOCK", raising=False)
+        patch.setenv("COVALENT_CORE_HOME", str(folder / "store"))
+        patch.setenv("COVALENT_CORE_CONFIG", str(folder / "config.toml"))
+        yield folder
+        end_all_of(folder / "store")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a test a store of its own, and so a dispatcher that it may kill."""
+    folder = tmp_path / "store"
+    monkeypatch.setenv("COVALENT_CORE_HOME", str(folder))
+    # A process that has started a dispatcher for one home starts none for another while that one lives.
+    monkeypatch.setattr(_spawn, "_started", [])
+    yield folder
+    end_all_of(folder)
+
+
+@pytest.fixture
+def stops(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Stops:
+    """Give a test the named stops of the dispatchers that it will start."""
+    found = Stops(tmp_path / "stops")
+    monkeypatch.setenv("COVALENT_CORE_STOPS", str(found.folder))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +57,10 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarSide]:
 
 
 @pytest.fixture
-def far(sshd: FarSide, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FarSide:
-    """Give a test the far side, as seen by somebody who has neither keys nor a configuration nor an agent."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    return sshd
+def far(sshd: FarSide) -> Iterator[FarSide]:
+    """Give a test the far side; afterwards nothing of its jobs may be there."""
+    yield sshd
+    wait_until(lambda: not sshd.runners() and not sshd.files())
 
 
 @pytest.fixture
@@ -53,3 +79,12 @@ def options(far: FarSide, line: Line) -> dict[str, Any]:
 @pytest.fixture
 def executor(options: dict[str, Any]) -> SSHExecutor:
     return SSHExecutor(**options)
+
+
+def end_all_of(home: Path) -> None:
+    """Kill all that lives of a home."""
+    for pid in processes_of(home):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    wait_until(lambda: not processes_of(home))
