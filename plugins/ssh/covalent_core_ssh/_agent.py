@@ -91,11 +91,13 @@ def environment(pid: int) -> List[bytes]:
     """Return the environment that a process was started with, empty if it is ending."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")[:-1]
+            content = file.read()
     except PermissionError:
         return [b"another user's"]
     except OSError:
         return []
+
+    return content.split(b"\0") if content else []
 
 
 def has_tag(pid: int, tag: str) -> bool:

@@ -60,7 +60,13 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarSide]:
 def far(sshd: FarSide) -> Iterator[FarSide]:
     """Give a test the far side; afterwards nothing of its jobs may be there."""
     yield sshd
-    wait_until(lambda: not sshd.runners() and not sshd.files())
+
+    try:
+        wait_until(lambda: not sshd.runners() and not sshd.files())
+    except AssertionError:
+        raise AssertionError(f"left on the far side: {sshd.runners()} {sshd.files()}") from None
+    finally:
+        sshd.clear()
 
 
 @pytest.fixture

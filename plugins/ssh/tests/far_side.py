@@ -97,6 +97,14 @@ class FarSide:
         found = sorted(str(path.relative_to(self.home)) for path in self.home.rglob("*"))
         return [path for path in found if path != "covalent-workdir"]
 
+    def clear(self) -> None:
+        """Remove what a test has left, so that the next one does not answer for it."""
+        for pid in self.runners():
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
+        shutil.rmtree(self.home / "covalent-workdir", ignore_errors=True)
+
     def stop(self) -> None:
         if self._sshd is not None:
             self._sshd.terminate()
