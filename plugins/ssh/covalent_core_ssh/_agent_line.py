@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two beats, and how many the agent may miss before it takes the line to be dead.
 BEAT_SECONDS, MISSED_BEATS = 10.0, 6
+
+#: Seconds that the commands before the interpreter, and its start, may take.
+START_SECONDS = 90.0
 
 _SOURCE = Path(__file__).with_name("_agent.py").read_text()
 
@@ -52,7 +56,7 @@ class AgentLine:
         self._command = agent_command(
             python_path, len(self._program), conda_env=conda_env, prerun_commands=prerun_commands
         )
-        self._opening = Opening(self._start, lambda agent: agent.is_there, connection.host.retry_wait_time)
+        self._opening = Opening(self._start, lambda agent: agent.is_there)
         self._lives: set[asyncio.Task[None]] = set()
 
     async def workdir(self) -> str:
@@ -89,11 +93,7 @@ class AgentLine:
         try:
             async with self._connection.process(self._command) as process:
                 agent = _Agent(self._connection.host.place, process)
-
-                with self._connection.while_doing(f"starting {self._python_path!r}"):
-                    process.stdin.write(self._program)
-                    agent.workdir = await self._greeting(process)
-
+                agent.workdir = await asyncio.wait_for(self._greeting(process), START_SECONDS)
                 beats = asyncio.create_task(self._beat(agent))
                 ready.set_result(agent)
 
@@ -101,6 +101,13 @@ class AgentLine:
                     await agent.listen()
                 finally:
                     beats.cancel()
+        except asyncio.TimeoutError:
+            ready.set_exception(
+                SSHRefusedError(
+                    f"{self._python_path!r} has not started on {self._connection.host.place} within "
+                    f"{START_SECONDS:g} s; does a login script or one of prerun_commands wait for something?"
+                )
+            )
         except Exception as error:
             if ready.done():
                 log.exception("the agent of %s was lost", self._connection.host.place)
@@ -110,26 +117,31 @@ class AgentLine:
             ready.cancel()
 
     async def _beat(self, agent: _Agent) -> None:
-        while agent.is_there:
-            await asyncio.sleep(self._beat_seconds)
-            agent.send(0, "beat")
+        with suppress(SSHLineLostError):
+            while agent.is_there:
+                await asyncio.sleep(self._beat_seconds)
+                agent.send(0, "beat")
 
     async def _greeting(self, process: asyncssh.SSHClientProcess[bytes]) -> str:
         """Return the folder for all jobs, once the agent has said where it is."""
         host = self._connection.host.place
 
-        # Whatever comes before is the talk of a login script.
-        while (line := await process.stdout.readline()).endswith(b"\n"):
-            if line.startswith(b'{"agent": '):
-                greeting = json.loads(line)
+        with self._connection.while_doing(f"starting {self._python_path!r}"):
+            process.stdin.write(self._program)
 
-                if "error" in greeting:
-                    raise SSHRefusedError(f"remote_workdir cannot be used on {host}: {greeting['error']}")
+            # Whatever comes before is the talk of a login script.
+            while (line := await process.stdout.readline()).endswith(b"\n"):
+                if line.startswith(b'{"agent": '):
+                    greeting = json.loads(line)
 
-                return str(greeting["workdir"])
+                    if "error" in greeting:
+                        raise SSHRefusedError(f"remote_workdir cannot be used on {host}: {greeting['error']}")
 
-        stderr = (await process.stderr.read()).decode("utf-8", "replace").strip()
-        await process.wait_closed()
+                    return str(greeting["workdir"])
+
+            stderr = (await process.stderr.read()).decode("utf-8", "replace").strip()
+            await process.wait_closed()
+
         raise self._explain(process.exit_status, stderr)
 
     def _explain(self, status: int | None, stderr: str) -> Exception:

@@ -21,7 +21,9 @@ class Opening(Generic[T]):
         first_pause: Seconds before the second attempt in a row; doubled before each further one.
     """
 
-    def __init__(self, open: Callable[[], Awaitable[T]], is_open: Callable[[T], bool], first_pause: float) -> None:
+    def __init__(
+        self, open: Callable[[], Awaitable[T]], is_open: Callable[[T], bool], *, first_pause: float = 0.0
+    ) -> None:
         self._open = open
         self._is_open = is_open
         self._first_pause = first_pause

@@ -91,8 +91,8 @@ class SSHConnection:
         self.host = host
         # One session is that of SFTP, which all transfers share.
         self._sessions = asyncio.Semaphore(MAX_SESSIONS - 1)
-        self._line = Opening(self._connect, lambda line: not line.is_closed(), host.retry_wait_time)
-        self._files = Opening(self._open_files, self._serves, host.retry_wait_time)
+        self._line = Opening(self._connect, lambda line: not line.is_closed(), first_pause=host.retry_wait_time)
+        self._files = Opening(self._open_files, self._serves)
         self._files_line: asyncssh.SSHClientConnection | None = None
 
     async def run(self, command: str, input: bytes | None = None) -> Finished:

@@ -30,6 +30,7 @@ UseDNS no
 PrintMotd no
 PrintLastLog no
 MaxStartups 200:30:400
+MaxSessions 2
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
 SetEnv HOME={folder}/home SHLVL=2 FAR_SIDE={folder}

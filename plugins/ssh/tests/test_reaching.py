@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from getpass import getuser
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from tasks import run_one
 
-from covalent_core_ssh import SSHConnection, SSHExecutor, SSHHost
+from covalent_core_ssh import SSHConnection, SSHExecutor, SSHHost, SSHRefusedError, _agent_line
 
 CONFIG = """
 Host cluster
@@ -79,6 +80,15 @@ async def use(options, command):
 
 
 def test_the_connection_by_itself_runs_commands(options) -> None:
-    import asyncio
-
     assert asyncio.run(use(options, "cat; echo aside >&2; exit 3")) == (3, b"through the line", b"aside\n")
+
+
+def test_a_login_script_that_waits_for_ever_is_not_waited_for(options, monkeypatch) -> None:
+    monkeypatch.setattr(_agent_line, "START_SECONDS", 0.5)
+
+    async def start():
+        async with SSHExecutor(**options, prerun_commands=["sleep 5"]) as executor:
+            await executor._agent.workdir()
+
+    with pytest.raises(SSHRefusedError, match=r"has not started on .* within 0\.5 s; does a login script"):
+        asyncio.run(start())
