@@ -257,6 +257,11 @@ class Agent:
         self._leased: Set[str] = set()
         self._tasks: Set["asyncio.Task[None]"] = set()
 
+    def prepare(self, folder: str) -> Answer:
+        """Make the folder of a job."""
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        return {}
+
     async def start(self, ticket: str, folder: str, workdir: str, lease: float) -> Answer:
         """Start a job unless somebody has; return its handle."""
         results = os.path.join(folder, "results", ticket)
@@ -464,7 +469,7 @@ def say(message: Dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def prepare(workdir: str) -> str:
+def make_workdir(workdir: str) -> str:
     """Make the folder for all jobs and return where it is."""
     path = os.path.abspath(os.path.join(os.path.expanduser("~"), os.path.expandvars(os.path.expanduser(workdir))))
     os.makedirs(path, exist_ok=True)
@@ -478,7 +483,7 @@ def prepare(workdir: str) -> str:
 def main(workdir: str, silence: float) -> None:
     """Become the agent and its nursery; return when the line has closed."""
     try:
-        path = prepare(workdir)
+        path = make_workdir(workdir)
     except OSError as error:
         say({"agent": "refuses", "error": f"{error.strerror}: {error.filename}"})
         return

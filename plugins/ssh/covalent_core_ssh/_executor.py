@@ -77,7 +77,7 @@ class SSHExecutor(SSHHost):
     async def upload(self, job: Job, payload: bytes | memoryview) -> str:
         async def put() -> str:
             folder = f"{await self._agent.workdir()}/{job.ticket}"
-            await self._connection.mkdir(folder)
+            await self._agent.ask("prepare", folder=folder)
             await self._connection.put(payload, f"{folder}/bundle.pyz", job.report_progress)
             return folder
 

@@ -184,23 +184,6 @@ class SSHConnection:
             except asyncssh.SFTPNoSuchFile as error:
                 raise FileNotFoundError(f"there is no file {path} on {self.host.place}") from error
 
-    async def mkdir(self, path: str) -> None:
-        """Make a folder that only its owner can enter, unless it is there.
-
-        Raises:
-            SSHRefusedError: It cannot be made there.
-        """
-        files = await self._opened_files()
-
-        with self.while_doing(f"making the folder {path}"):
-            try:
-                await files.mkdir(path, asyncssh.SFTPAttrs(permissions=0o700))
-            except _SFTP_LOST:
-                raise
-            except asyncssh.SFTPError as error:
-                if not await files.isdir(path):
-                    raise await self._refused_file(files, path, 0, error) from error
-
     async def close(self) -> None:
         """Leave the host."""
         self._files.close()
@@ -271,7 +254,7 @@ async def _read(file: asyncssh.SFTPClientFile, size: int, offset: int) -> bytes:
 
 def _given(host: SSHHost) -> dict[str, Any]:
     """Return what the user has set: all else is for asyncssh to find as SSH does."""
-    given: dict[str, Any] = {"username": host.username, "port": host.port, "known_hosts": host.known_hosts}
+    given: dict[str, Any] = {"username": host.username, "port": host.port}
 
     if host.known_hosts:
         given["known_hosts"] = os.path.expanduser(host.known_hosts)

@@ -79,7 +79,7 @@ def line(far: FarSide) -> Iterator[Line]:
 @pytest.fixture
 def options(far: FarSide, line: Line) -> dict[str, Any]:
     """Return how the far side is reached through the line, with short pauses."""
-    return {**options_for(far, line.port), "retry_wait_time": 0.05, "keepalive_interval": 0.5}
+    return {**options_for(far, line.port), "retry_wait_time": 0.05, "keepalive_interval": 0.5, "connect_timeout": 1}
 
 
 @pytest.fixture

@@ -147,7 +147,10 @@ class Line:
         self._do(self._cut())
 
     def freeze(self) -> None:
-        """Forward nothing more, and say so to nobody: the half-open line of a machine that has vanished."""
+        """Forward nothing more, and say so to nobody: the half-open line of a machine that has vanished.
+
+        What is frozen never thaws; once the line is mended, new connections work.
+        """
         self._do(self._freeze())
 
     def mend(self) -> None:
@@ -195,11 +198,8 @@ class Line:
     async def _mend(self) -> None:
         self._open = True
         self._cut_at = self._freeze_at = float("inf")
-
-        if not self._flows.is_set():
-            # The two sides have given it up meanwhile, or will: nothing of it arrives any more.
-            self._drop()
-            self._flows.set()
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     async def _close(self) -> None:
         self._server.close()
@@ -220,14 +220,14 @@ class Line:
         self._ends |= {writer, far_writer}
 
         for source, target in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.ensure_future(self._forward(source, target))
+            task = asyncio.ensure_future(self._forward(source, target, self._flows))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, flows: asyncio.Event) -> None:
         with suppress(OSError):
             while content := await source.read(65536):
-                await self._flows.wait()
+                await flows.wait()
                 self.forwarded += len(content)
 
                 if self.forwarded >= self._cut_at:

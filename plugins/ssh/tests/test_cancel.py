@@ -139,7 +139,7 @@ def test_a_process_id_that_belongs_to_another_by_now_is_left_alone(far, home, ex
 
     try:
         ct.cancel(dispatch_id)
-        result = ct.get_result(dispatch_id, wait=True, timeout=20)
+        result = ct.get_result(dispatch_id, wait=True, timeout=10)
 
         assert result.status == Status.CANCELLED
         assert stranger.poll() is None
