@@ -321,6 +321,21 @@ class Agent:
         self._leased.discard(results)
         return {"complete": has_ended(results)}
 
+    async def end_members(self, ticket: str, folder: str, handle: str, node_ids: List[int]) -> Answer:
+        """Answer when some nodes of a pack have ended, which the runner sees to, or all of them have."""
+        results, process = os.path.join(folder, "results", ticket), Process(handle)
+        part = f"{results}.{uuid.uuid4().hex}"
+
+        with open(part, "w") as file:
+            json.dump(sorted({*node_ids, *read_members(results)}), file)
+
+        os.rename(part, results + ".cancel")
+
+        while process.is_alive() and not all(os.path.exists(f"{results}.{node}.outcome") for node in node_ids):
+            await asyncio.sleep(NEAR_LOOK)
+
+        return {}
+
     def find(self, ticket: str, folder: str, forbid: bool) -> Answer:
         """Return the handle of a job or None; then, if told to, see to it that it never starts."""
         results = os.path.join(folder, "results", ticket)
@@ -455,6 +470,15 @@ def read_handle(results: str) -> Optional[str]:
         return os.readlink(results + ".process")
     except FileNotFoundError:
         return None
+
+
+def read_members(results: str) -> List[int]:
+    """Return the nodes that are to be ended already."""
+    with suppress(FileNotFoundError), open(results + ".cancel") as file:
+        found: List[int] = json.load(file)
+        return found
+
+    return []
 
 
 def read_log(folder: str) -> str:

@@ -111,6 +111,12 @@ class SSHExecutor(SSHHost):
         return await self._get_results(job, location) if answer["complete"] else None
 
     @hookimpl
+    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> str:
+        order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "node_ids": node_ids}
+        await self._agent.ask("end_members", **order)
+        return await self._get_results(job, location)
+
+    @hookimpl
     async def find(self, job: Job, location: str) -> str | None:
         answer = await self._agent.ask("find", ticket=job.ticket, folder=location, forbid=job.cancel_requested)
         return None if answer["handle"] is None else str(answer["handle"])
