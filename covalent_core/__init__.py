@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from covalent_core import executor as executor
     from covalent_core._api import cancel, dispatch, dispatch_sync, get_result, list_dispatches, redispatch
     from covalent_core._cancellation import CancelOutcome, CancelTarget
+    from covalent_core._deps import DepsBash, DepsCall, DepsPip
     from covalent_core._electron import Electron, electron, wait
     from covalent_core._job import Job
     from covalent_core._lattice import Lattice, lattice
@@ -28,6 +29,9 @@ __all__ = [
     "CancelOutcome",
     "CancelTarget",
     "CovalentError",
+    "DepsBash",
+    "DepsCall",
+    "DepsPip",
     "Electron",
     "Job",
     "Lattice",
@@ -55,6 +59,9 @@ _HOMES = {
     "CancelOutcome": "_cancellation",
     "CancelTarget": "_cancellation",
     "CovalentError": "errors",
+    "DepsBash": "_deps",
+    "DepsCall": "_deps",
+    "DepsPip": "_deps",
     "Electron": "_electron",
     "Job": "_job",
     "Lattice": "_lattice",

@@ -23,25 +23,37 @@ if TYPE_CHECKING:
 IN_MEMORY_BYTES = 8 * 2**20
 
 #: What of this package travels with a job. All of it runs on Python 3.8.
-TRAVELLERS = ("__init__.py", "_task.py", "errors.py")
+TRAVELLERS = ("__init__.py", "_deps.py", "_task.py", "errors.py")
+#: What travels as well where a sublattice is built. It runs on Python 3.10.
+COMPOSERS = ("_electron.py", "_exchange.py", "_graph.py", "_lattice.py", "_pickling.py")
+
+
+BEGINNING = "import sys\nfrom covalent_runner.__main__ import main\nmain(sys.argv[1:])\n"
 
 
 @cache
-def runner_zip() -> bytes:
-    """Return the part of a bundle that is the same for every job: a zip that is the runner."""
+def runner_zip(*, composing: bool) -> bytes:
+    """Return the part of a bundle that is the same for every job: a zip that is the runner.
+
+    Args:
+        composing: Whether it can also build graphs.
+    """
     import cloudpickle
 
     here, pickler = Path(__file__).parent, Path(cloudpickle.__file__).parent
     buffer = io.BytesIO()
 
-    sources = {"__main__.py": here / "_runner.py"}
-    sources |= {f"covalent_core/{name}": here / name for name in TRAVELLERS}
+    # Under a name of its own: an installed covalent_core must not mix with the runner that has come with the job.
+    sources = {f"covalent_runner/{file.name}": file for file in sorted((here / "_runner").glob("*.py"))}
+    sources |= {f"covalent_core/{name}": here / name for name in TRAVELLERS + (COMPOSERS if composing else ())}
     sources |= {f"cloudpickle/{file.name}": file for file in sorted(pickler.glob("*.py"))}
 
     with zipfile.ZipFile(buffer, "w") as bundle:
         for name, file in sources.items():
             # A ZipInfo of its own has a fixed date: equal sources give equal bytes.
             bundle.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+        bundle.writestr(zipfile.ZipInfo("__main__.py"), BEGINNING)
 
     return buffer.getvalue()
 
@@ -62,7 +74,7 @@ def pack(job: Job) -> bytes | memoryview:
 
 
 def _write_bundle(buffer: IO[bytes], job: Job) -> None:
-    buffer.write(runner_zip())
+    buffer.write(runner_zip(composing=any(task.graph for task in job.tasks)))
 
     with zipfile.ZipFile(buffer, "a") as bundle:
         packed = {key: _add_value(bundle, f"values/{key}", *value) for key, value in job.spec["values"].items()}
@@ -84,7 +96,7 @@ def _add_value(bundle: zipfile.ZipFile, entry: str, kind: str, content: Any) -> 
 
 def runner_file(home: Home) -> Path:
     """Return the runner as a file of `home`, written if it is not there."""
-    content = runner_zip()
+    content = runner_zip(composing=True)
     file = home.folder / f"runner-{hashlib.sha256(content).hexdigest()[:16]}.pyz"
 
     if not file.exists():

@@ -75,8 +75,8 @@ class Dispatcher:
             self._tasks.start_soon(self._journal.run, name="journal")
             self._tasks.start_soon(self._end_when_told, name="signals")
 
-            with open_bell(self._home) as bell:
-                await self._watch(bell)
+            with open_bell(self._home) as self._bell:
+                await self._watch(self._bell)
 
             for shared in self._executors.values():
                 shared.close()
@@ -107,9 +107,14 @@ class Dispatcher:
                 os.read(bell.fileno(), 65536)
 
     async def _take_up(self, dispatch_id: str) -> None:
-        walk = Walk(self._journal.load(dispatch_id), self._journal, self._tasks, self._shared, self._forget)
+        stored = self._journal.load(dispatch_id)
+        walk = Walk(stored, self._journal, self._tasks, self._shared, self._forget, self._ring)
         self._walks[dispatch_id] = walk
         await walk.start()
+
+    def _ring(self) -> None:
+        """Look for new dispatches at once: there is one that this process itself has stored."""
+        os.write(self._bell.fileno(), b"!")
 
     def _forget(self, walk: Walk) -> None:
         self._walks.pop(walk.dispatch_id, None)

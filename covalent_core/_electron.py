@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
+from covalent_core._deps import Deps, Prepared
 from covalent_core._graph import (
     ExecutorSpec,
     NodeOutput,
@@ -35,14 +36,20 @@ class Electron(Generic[P, R]):
         function: The function itself.
         executor: Where it runs: an executor, the name of one, or None for the lattice's.
         options: What has been set of retries, retry_delay, timeout and grace.
+        deps: What it needs before it runs, and what follows it.
     """
 
     def __init__(
-        self, function: Callable[P, R], executor: Any = None, options: Mapping[str, Any] | None = None
+        self,
+        function: Callable[P, R],
+        executor: Any = None,
+        options: Mapping[str, Any] | None = None,
+        deps: Deps | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.executor = executor
+        self.deps = deps or Deps()
         self.options = check_options(f"electron {self.name}", options or {})
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -56,16 +63,25 @@ class Electron(Generic[P, R]):
         if graph is None:
             return self.function(*args, **kwargs)
 
-        check_call(self.function, f"electron {self.name}", args, kwargs)
         chosen = graph.replacements.get(self.name, self)
-        spec = None if chosen.executor is None else graph.spec_of(chosen.executor, describe)
+        given = {**kwargs, **dict.fromkeys(chosen.deps.keywords)}
+        check_call(chosen.function, f"electron {self.name}", args, given)
         # Whoever composes a lattice sees the type of the value; the stand-in behaves like one.
-        output: Any = graph.add_call(self.name, chosen.function, args, kwargs, spec, chosen.options)
+        output: Any = chosen._add_to(graph, self.name, args, kwargs)
         return output  # type: ignore[no-any-return]
+
+    def _add_to(self, graph: TransportGraph, name: str, args: Any, kwargs: Any) -> NodeOutput:
+        spec = None if self.executor is None else graph.spec_of(self.executor, describe)
+        function = Prepared(self.function, self.deps) if self.deps else self.function
+        options = {**self.options, "fresh": True} if self.deps.fresh else self.options
+        return graph.add_call(name, function, args, kwargs, spec, options)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind a method to its object, as a plain function does."""
-        return self if instance is None else Electron(self.function.__get__(instance), self.executor, self.options)
+        return self if instance is None else self._bound(instance)
+
+    def _bound(self, instance: Any) -> Electron[..., R]:
+        return Electron(self.function.__get__(instance), self.executor, self.options, self.deps)
 
     @property
     def name(self) -> str:
@@ -75,7 +91,7 @@ class Electron(Generic[P, R]):
     def __reduce__(self) -> tuple[Any, ...]:
         if is_composing():
             spec = None if self.executor is None else describe(self.executor)
-            return Electron, (self.function, spec, self.options)
+            return Electron, (self.function, spec, self.options, self.deps)
 
         # Inside a task an electron is its function; built-ins bring it back, so the far side needs nothing of ours.
         return operator.itemgetter(0), ((self.function,),)
@@ -91,8 +107,22 @@ def electron(
     retry_delay: float | None = None,
     timeout: float | None = None,
     grace: float | None = None,
+    deps_pip: Any = None,
+    deps_bash: Any = None,
+    call_before: Any = (),
+    call_after: Any = (),
 ) -> Callable[[Callable[P, R]], Electron[P, R]]: ...
-def electron(function: Any = None, /, *, executor: Any = None, **options: Any) -> Any:
+def electron(
+    function: Any = None,
+    /,
+    *,
+    executor: Any = None,
+    deps_pip: Any = None,
+    deps_bash: Any = None,
+    call_before: Any = (),
+    call_after: Any = (),
+    **options: Any,
+) -> Any:
     """Turn a function into an electron.
 
     Args:
@@ -102,14 +132,20 @@ def electron(function: Any = None, /, *, executor: Any = None, **options: Any) -
         retry_delay: Seconds before it is run again. Default: 0.
         timeout: Seconds after which it is ended as by a cancel and has failed. They begin where the function begins.
         grace: Seconds between SIGTERM and SIGKILL when it is cancelled. Default: the executor's.
+        deps_pip: Packages to install into a folder of its own where it runs: requirements, or a `DepsPip`.
+        deps_bash: Shell commands to run before it: texts, or a `DepsBash`.
+        call_before: Functions to call before it, in its process: functions, or `DepsCall` objects.
+        call_after: Functions to call after it has returned.
 
     Raises:
         GraphError: An option is unknown or does not fit.
     """
-    if function is None:
-        return lambda function: Electron(function, executor, options)
+    deps = Deps(deps_pip, deps_bash, call_before, call_after)
 
-    return Electron(function, executor, options)
+    if function is None:
+        return lambda function: Electron(function, executor, options, deps)
+
+    return Electron(function, executor, options, deps)
 
 
 def check_options(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +156,7 @@ def check_options(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name, value in options.items():
         if name not in OPTIONS:
-            raise GraphError(f"{what} has no option {name!r}; options: executor, {', '.join(OPTIONS)}")
+            raise GraphError(f"{what} has no option {name!r}; options: {', '.join(['executor', *OPTIONS, *DEPS])}")
 
         kind, least, words = OPTIONS[name]
         fits = value is None or (isinstance(value, kind) and not isinstance(value, bool) and value >= least)
@@ -140,6 +176,8 @@ OPTIONS: dict[str, tuple[Any, float, str]] = {
     "timeout": ((int, float), 0, "a number of seconds above 0"),
     "grace": _SECONDS,
 }
+
+DEPS = ("deps_pip", "deps_bash", "call_before", "call_after")
 
 
 def describe(executor: Any) -> ExecutorSpec:

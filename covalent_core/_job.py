@@ -35,6 +35,7 @@ class TaskCall:
         needs: Every node that must have completed before this one, those outputs' nodes among them.
         timeout: Seconds that the function may take, None for ever. The runner sees to it; an executor that runs
             something else must.
+        fresh: Whether it needs a process in which nothing has been imported yet.
         graph: Whether the function builds the graph of a sublattice, and its output is to be kept as it is.
     """
 
@@ -47,6 +48,7 @@ class TaskCall:
     inputs: Mapping[int, Value] = field(default_factory=dict)
     needs: Sequence[int] = ()
     timeout: float | None = None
+    fresh: bool = False
     graph: bool = False
 
 
@@ -117,7 +119,8 @@ class Job:
         """What the supervisor of the runner has to know, without opening the job."""
         order: dict[str, Any] = {"ticket": self.ticket, "node_ids": self.node_ids, "python": self.spec["python"]}
         timeouts = {task.node_id: task.timeout for task in self.tasks if task.timeout is not None}
-        return {**order, "timeouts": timeouts} if timeouts else order
+        order |= {"timeouts": timeouts} if timeouts else {}
+        return order | ({"fresh": True} if any(task.fresh for task in self.tasks) else {})
 
     @cached_property
     def spec(self) -> dict[str, Any]:

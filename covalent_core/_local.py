@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +97,9 @@ class LocalExecutor:
 
     @hookimpl
     async def run(self, job: Job, location: str, job_handle: str) -> None:
+        if job.ticket in self._done:
+            return
+
         if job.ticket in self._busy:
             ended = await self._until_ended(job)
         else:
@@ -214,7 +217,7 @@ class LocalExecutor:
                 outcomes[name] = record
 
                 if "ended" not in answer:
-                    job.report_results(self._results(job))
+                    job.report_results({name: record} | self._files(job, [answer["node"]]))
 
             if "ended" in answer or "refused" in answer:
                 self._idle.append(self._busy.pop(job.ticket))
@@ -244,7 +247,10 @@ class LocalExecutor:
 
     def _results(self, job: Job) -> Mapping[str, Value]:
         """Return the result files of a job: those that came as messages, and what is in files."""
+        return self._outcomes.get(job.ticket, {}) | self._files(job, job.node_ids)
+
+    def _files(self, job: Job, node_ids: Iterable[int]) -> dict[str, Value]:
         results = self._outcomes.get(job.ticket, {})
-        names = (f"{job.ticket}.{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
+        names = (f"{job.ticket}.{node_id}{ending}" for node_id in node_ids for ending in RESULTS)
         files = {name: self._jobs / name for name in names if name not in results}
-        return {**results, **{name: file for name, file in files.items() if file.exists()}}
+        return {name: file for name, file in files.items() if file.exists()}

@@ -14,6 +14,9 @@ from covalent_core._status import Status
 #: How many jobs ``pack="auto"`` makes where the executor has no ``max_workers``.
 JOBS = 8
 
+#: How many nodes a job has at most.
+MOST = 10_000
+
 
 @dataclass
 class WalkNode:
@@ -42,6 +45,11 @@ class WalkNode:
     sources: set[int] = field(default_factory=set)
     targets: list[int] = field(default_factory=list)
     waiting: int = 0
+
+    @property
+    def needs_own_process(self) -> bool:
+        """Whether what it imports must not meet what other tasks have imported."""
+        return bool(self.options.get("fresh"))
 
 
 def into_jobs(
@@ -73,18 +81,18 @@ def into_jobs(
 def _chunks(ready: list[WalkNode], how: Any, workers: Any) -> Iterable[Sequence[WalkNode]]:
     # Operations whose sources were in several jobs have none to run with: all that are ready run together.
     operations = [node for node in ready if node.role == Role.OPERATION]
-    tasks = [node for node in ready if node.role == Role.TASK and not node.attempt]
-    alone = [node for node in ready if node.role != Role.OPERATION and (node.role != Role.TASK or node.attempt)]
+    tasks = [node for node in ready if node.role == Role.TASK and not node.attempt and not node.needs_own_process]
+    together = {node.node_id for node in operations + tasks}
+    alone = [node for node in ready if node.node_id not in together]
     size = how if isinstance(how, int) else 1
 
     if how == "auto":
         size = ceil(len(tasks) / (workers if isinstance(workers, int) else JOBS)) or 1
 
     yield from ([node] for node in alone)
+    size = min(size, MOST)
     yield from (tasks[place : place + size] for place in range(0, len(tasks), size))
-
-    if operations:
-        yield operations
+    yield from (operations[place : place + MOST] for place in range(0, len(operations), MOST))
 
 
 def _with_followers(members: Sequence[WalkNode], nodes: Mapping[int, WalkNode], *, chain: bool) -> list[WalkNode]:
@@ -92,11 +100,11 @@ def _with_followers(members: Sequence[WalkNode], nodes: Mapping[int, WalkNode], 
     found, inside = list(members), {node.node_id for node in members}
 
     for node in found:
-        if node.role not in (Role.TASK, Role.OPERATION):
+        if node.role not in (Role.TASK, Role.OPERATION) or node.needs_own_process:
             continue
 
         for target in (nodes[node_id] for node_id in node.targets):
-            if target.node_id not in inside and _can_follow(target, node, nodes, inside, chain):
+            if len(found) < MOST and target.node_id not in inside and _can_follow(target, node, nodes, inside, chain):
                 inside.add(target.node_id)
                 found.append(target)
 
@@ -112,5 +120,5 @@ def _can_follow(target: WalkNode, node: WalkNode, nodes: Mapping[int, WalkNode],
     if target.role == Role.OPERATION:
         return not outside
 
-    joins = chain and target.role == Role.TASK and target.executor == node.executor
+    joins = chain and target.role == Role.TASK and target.executor == node.executor and not target.needs_own_process
     return joins and all(source.status == Status.COMPLETED for source in outside)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from anyio import sleep, wait_readable
 
-from covalent_core._runner import TAG, start_time
+from covalent_core._runner import TAG
+from covalent_core._runner.processes import start_time
 
 
 @dataclass(frozen=True)

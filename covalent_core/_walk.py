@@ -38,6 +38,7 @@ class Walk:
         tasks: TaskGroup,
         executor: Callable[[ExecutorSpec], SharedExecutor],
         on_end: Callable[[Walk], None],
+        on_child: Callable[[], None],
     ) -> None:
         self.dispatch_id = str(stored.dispatch.dispatch_id)
         self.parent = (stored.dispatch.parent_dispatch_id, stored.dispatch.parent_node_id)
@@ -47,6 +48,7 @@ class Walk:
         self._tasks = tasks
         self._executor = executor
         self._on_end = on_end
+        self._on_child = on_child
         self._pack = json.loads(stored.dispatch.pack)
         self._stored_jobs = stored.jobs
         self._functions = stored.functions
@@ -161,6 +163,7 @@ class Walk:
             {source: resolve(value) for source, value in inputs.items() if value is not None},
             sorted(node.sources),
             node.options.get("timeout"),
+            node.options.get("fresh", False),
             node.role == Role.SUBLATTICE,
         )
 
@@ -250,6 +253,7 @@ class Walk:
         self._children[node_id] = dispatch_id
         self._nodes[node_id].status = Status.RUNNING
         self._look_at_children()
+        self._on_child()
 
     def _look_at_children(self) -> None:
         for node_id, dispatch_id in list(self._children.items()):

@@ -18,7 +18,8 @@ from anyio import wait_readable
 from covalent_core._bundle import runner_file
 from covalent_core._detached import DetachedProcess
 from covalent_core._home import find_home
-from covalent_core._runner import MESSAGE_BYTES, OUTPUTS, TAG, start_time
+from covalent_core._runner import MESSAGE_BYTES, OUTPUTS, TAG
+from covalent_core._runner.processes import start_time
 
 
 class Worker:

@@ -15,6 +15,7 @@
     │   ├── ExecutorNotFoundError      no installed plugin brings this executor
     │   ├── ExecutorOptionError        an option is unknown, mistyped or must not be stored
     │   └── ExecutorPluginError        the plugin's hooks do not fit the hookspecs
+    ├── DependencyError                what a task needs before it runs could not be had
     └── TaskError                      .dispatch_id .node_id
         ├── TaskRuntimeError           .step .stderr: a task failed
         └── TaskCancelledError         .reason: a task was cancelled
@@ -75,6 +76,10 @@ class ExecutorOptionError(ExecutorError):
 
 class ExecutorPluginError(ExecutorError):
     """A plugin's hooks do not fit the hookspecs, or one of them gave what it must not give."""
+
+
+class DependencyError(CovalentError):
+    """A shell command or an installation that a task needs before it runs has failed."""
 
 
 class TaskError(CovalentError):

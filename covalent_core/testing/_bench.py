@@ -150,7 +150,7 @@ class Bench:
     def as_seen_by_another_process(self, dispatch_id: str) -> Job:
         """Return the only job of a dispatch with what the store knows of it."""
         row = self.job(dispatch_id)
-        call = TaskCall(row.node_id, "", b"", b"", {})
+        call = TaskCall(row.node_id, "", b"", b"")
         return Job(dispatch_id, row.ticket, row.attempt, (call,), location=row.location, job_handle=row.handle)
 
     def call(self, hook: str, job: Job, **arguments: Any) -> Any:

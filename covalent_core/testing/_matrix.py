@@ -41,7 +41,7 @@ EVENTS = {
 }
 
 #: Hooks that may be called once a job has been cancelled.
-AFTER_A_CANCEL = ("cancel", "find", "release")
+AFTER_A_CANCEL = ("cancel", "cancel_members", "find", "release")
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from cases import ANYWHERE, Cancel, Case, Kill, Tell
 from model import Model, Violation, must
 from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExecutor
 
-from covalent_core import Job, _database, _dispatcher, _shared, _spawn, _steps
+from covalent_core import Job, _attempts, _database, _dispatcher, _shared, _spawn, _steps
 from covalent_core._dispatcher import Dispatcher
 from covalent_core._graph import ExecutorSpec, Node, TransportGraph
 from covalent_core._home import Home
 from covalent_core._hooks import BoundExecutor
-from covalent_core._store import Store
+from covalent_core._orders import request_cancel
+from covalent_core._store import NewDispatch, Store
 
 #: A world in which nothing has been ordered for so long hangs: it is cancelled, if it may hang at all.
 QUIET = 300.0
@@ -76,7 +77,7 @@ class World:
             Violation: The contract has been broken.
         """
         SimulatedExecutor.world = self
-        self.dispatch_id = self.store.add_dispatch(self._graph(), [], {}, "test")
+        self.dispatch_id = self.store.add_dispatch(NewDispatch(self._graph(), "test"))
 
         while self.model.end is None:
             self._live()
@@ -91,9 +92,9 @@ class World:
     def _graph(self) -> TransportGraph:
         options = "{}" if self.case.max_workers is None else f'{{"max_workers": {self.case.max_workers}}}'
         spec = ExecutorSpec("simulated", options)
-        nodes = [Node(n, "task", 0, b"call", executor=spec) for n in range(len(self.case.sources))]
+        nodes = [Node(n, "task", function=0, call=b"call", executor=spec) for n in range(len(self.case.sources))]
         edges = {(source, target) for target, sources in enumerate(self.case.sources) for source in sources}
-        return TransportGraph("workflow", spec, nodes, [b"function"], edges, b"result")
+        return TransportGraph("workflow", spec, nodes=nodes, functions=[b"function"], edges=edges, result=b"result")
 
     def _live(self) -> None:
         """Let one dispatcher live, and the next point be one at which there is none."""
@@ -176,7 +177,7 @@ class World:
     def _cancel(self, event: Cancel) -> None:
         size = len(self.case.sources)
         named = None if event.nodes is None else [node % size for node in event.nodes]
-        outcome = self.store.request_cancel(self.dispatch_id, named, "because", "test")
+        outcome = request_cancel(self.store, self.dispatch_id, named, "because", "test")
         self.model.cancelled(named, bool(outcome), {t.node_id for t in outcome.targets if t.stopped})
         self.look()
 
@@ -323,6 +324,7 @@ def enter() -> None:
         (_dispatcher, "POLL_SECONDS"): 50.0,
         (_steps, "PROVISION_SECONDS"): 20.0,
         (_steps, "ATTEMPT_SECONDS"): 10.0,
+        (_attempts, "ATTEMPT_SECONDS"): 10.0,
     }
 
     for (module, name), limit in seconds.items():

@@ -1,0 +1,46 @@
+"""Run a job: what executes on the far side, with nothing but Python 3.8 and the zip it travels in.
+
+Two processes: a supervisor, which is the subreaper of everything below it, and its worker, which opens the job and
+calls the functions. The supervisor outlives every end of the worker, so it can end the whole process tree of a job,
+double-forked and ``setsid`` children included, and prove it: a subreaper without children has no descendants.
+
+Run as ``python bundle.pyz`` it runs the job of the bundle in the current directory; with ``--lease SECONDS`` it ends
+it when nobody has touched ``.lease`` for so long. Run with ``--serve LINE LOCK FOLDER`` it takes jobs from a dispatcher
+over the socket LINE, one at a time, and keeps its worker warm between them. Then the files below exist only where
+something is too large for a message, and when the dispatcher has died: all that it has not released is then left in
+files for the next one, and after that ``FOLDER/<tag>.lock`` is removed, which is locked as LOCK while this lives.
+
+Files of a job; all names begin with its prefix, which is ``results/<ticket>`` for a bundle::
+
+    .process              symbolic link to the job handle, "<pid>.<start time>.<tag>"; who creates it owns the job
+    .call                 the job (in a bundle: an entry of the zip)
+    .<node>.outcome       how a node ended: a line of JSON, then its pickled value or exception
+    .<node>.value         a value that is too large for that
+    .ended                as .process: every node has its outcome and nothing is alive
+    .lease                touched by who wants the job to go on
+    .cancel               nodes of a pack that are to be ended while the others go on, as a JSON list; to be renamed
+                          into place. Done when each has its outcome
+    .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
+                          <tag>.stdout)
+"""
+
+from __future__ import annotations
+
+#: The environment variable that marks a supervisor and everything it starts, so that what it left can be found if it is
+#: itself killed from outside.
+TAG = "COVALENT_CORE_SUPERVISOR"
+
+#: The files of a node, by what follows the prefix of its job and its number.
+RESULTS = (".outcome", ".outcome.part", ".value")
+
+#: The files of a supervisor, by what follows its tag.
+OUTPUTS = (".lock", ".stdout", ".stderr")
+
+#: What is larger than this travels in a file, not in a message.
+MESSAGE_BYTES = 96 * 1024
+
+#: Values above this many bytes have a file of their own.
+INLINE_BYTES = 32 * 1024
+
+#: How much of what a task wrote to its standard output and error is kept: the end of it.
+OUTPUT_BYTES = 64 * 1024

@@ -1,0 +1,80 @@
+"""Processes, as /proc knows them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from typing import List
+
+from . import TAG
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def set_process_option(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed; Linux 3.4 or newer is needed")
+
+
+def start_time(pid: int) -> str:
+    """Return the start time of a process in clock ticks since boot; with the pid it names a process for ever.
+
+    Raises:
+        FileNotFoundError: There is no such process.
+    """
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        return stat.read().rpartition(b")")[2].split()[19].decode()
+
+
+def children(pid: int) -> List[int]:
+    found: List[int] = []
+
+    try:
+        # Two links are those of every folder; most processes have one thread.
+        alone = os.stat(f"/proc/{pid}/task").st_nlink == 3
+        threads = [str(pid)] if alone else os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+
+    for thread in threads:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
+            found.extend(map(int, file.read().split()))
+
+    return found
+
+
+def descendants(pid: int) -> List[int]:
+    found = children(pid)
+
+    for child in found:
+        found.extend(children(child))
+
+    return found
+
+
+def send(pids: List[int], signum: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signum)
+
+
+def own_handle() -> str:
+    """Return the job handle of this process."""
+    tag = os.environ.get(TAG, "")
+    return f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "")
+
+
+def claim(prefix: str, handle: str) -> bool:
+    """Make this process the one that runs the job at `prefix`; return False if another process is.
+
+    Two runners of one bundle, the first started by a dispatcher that died, settle it here: creating a symbolic link is
+    atomic and brings its content along.
+    """
+    try:
+        os.symlink(handle, prefix + ".process")
+    except FileExistsError:
+        return False
+
+    return True

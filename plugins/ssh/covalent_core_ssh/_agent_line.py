@@ -1,0 +1,217 @@
+"""The agent on the far side, from here: started when it is first asked, and again when its line was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from covalent_core_ssh._command import TOO_OLD, agent_command
+from covalent_core_ssh._opening import Opening
+from covalent_core_ssh.connection import SSHConnection
+from covalent_core_ssh.errors import SSHLineLostError, SSHRefusedError
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two beats, and how many the agent may miss before it takes the line to be dead.
+BEAT_SECONDS, MISSED_BEATS = 10.0, 6
+
+#: Seconds that the commands before the interpreter, and its start, may take.
+START_SECONDS = 90.0
+
+_SOURCE = Path(__file__).with_name("_agent.py").read_text()
+
+
+class AgentLine:
+    """Asks the agent of a host.
+
+    Args:
+        python_path: The interpreter there, with the environment that the others say.
+        workdir: The folder for all jobs.
+        lease: Seconds without a beat after which jobs end themselves; 0 for never.
+    """
+
+    def __init__(
+        self,
+        connection: SSHConnection,
+        *,
+        python_path: str,
+        conda_env: str | None,
+        prerun_commands: Sequence[str],
+        workdir: str,
+        lease: float,
+    ) -> None:
+        self._connection = connection
+        self._python_path = python_path
+        self._beat_seconds = min(BEAT_SECONDS, lease / 4) if lease else BEAT_SECONDS
+        arguments = json.dumps([workdir, max(BEAT_SECONDS, self._beat_seconds) * MISSED_BEATS])
+        self._program = f"{_SOURCE}\n\nmain(*{arguments})\n".encode()
+        self._command = agent_command(
+            python_path, len(self._program), conda_env=conda_env, prerun_commands=prerun_commands
+        )
+        self._opening = Opening(self._start, lambda agent: agent.is_there)
+        self._lives: set[asyncio.Task[None]] = set()
+
+    async def workdir(self) -> str:
+        """Return the absolute path of the folder for all jobs, which exists."""
+        return (await self._opening.get()).workdir
+
+    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Return the answer to a request.
+
+        Raises:
+            SSHLineLostError: The line was lost; the request may or may not be carried out.
+            SSHRefusedError: There can be no agent, or it cannot do what was asked.
+        """
+        return await (await self._opening.get()).ask(do, **arguments)
+
+    async def close(self) -> None:
+        """Let the agent end; the jobs live on."""
+        self._opening.close()
+
+        for life in self._lives:
+            life.cancel()
+
+        await asyncio.gather(*self._lives, return_exceptions=True)
+
+    async def _start(self) -> _Agent:
+        ready: asyncio.Future[_Agent] = asyncio.get_running_loop().create_future()
+        life = asyncio.create_task(self._live(ready))
+        self._lives.add(life)
+        life.add_done_callback(self._lives.discard)
+        return await ready
+
+    async def _live(self, ready: asyncio.Future[_Agent]) -> None:
+        """Start an agent and stay with it until its line is lost."""
+        try:
+            async with self._connection.process(self._command) as process:
+                agent = _Agent(self._connection.host.place, process)
+                agent.workdir = await asyncio.wait_for(self._greeting(process), START_SECONDS)
+                beats = asyncio.create_task(self._beat(agent))
+                ready.set_result(agent)
+
+                try:
+                    await agent.listen()
+                finally:
+                    beats.cancel()
+        except asyncio.TimeoutError:
+            ready.set_exception(
+                SSHRefusedError(
+                    f"{self._python_path!r} has not started on {self._connection.host.place} within "
+                    f"{START_SECONDS:g} s; does a login script or one of prerun_commands wait for something?"
+                )
+            )
+        except Exception as error:
+            if ready.done():
+                log.exception("the agent of %s was lost", self._connection.host.place)
+            else:
+                ready.set_exception(error)
+        finally:
+            ready.cancel()
+
+    async def _beat(self, agent: _Agent) -> None:
+        with suppress(SSHLineLostError):
+            while agent.is_there:
+                await asyncio.sleep(self._beat_seconds)
+                agent.send(0, "beat")
+
+    async def _greeting(self, process: asyncssh.SSHClientProcess[bytes]) -> str:
+        """Return the folder for all jobs, once the agent has said where it is."""
+        host = self._connection.host.place
+
+        with self._connection.while_doing(f"starting {self._python_path!r}"):
+            process.stdin.write(self._program)
+
+            # Whatever comes before is the talk of a login script.
+            while (line := await process.stdout.readline()).endswith(b"\n"):
+                if line.startswith(b'{"agent": '):
+                    greeting = json.loads(line)
+
+                    if "error" in greeting:
+                        raise SSHRefusedError(f"remote_workdir cannot be used on {host}: {greeting['error']}")
+
+                    return str(greeting["workdir"])
+
+            stderr = (await process.stderr.read()).decode("utf-8", "replace").strip()
+            await process.wait_closed()
+
+        raise self._explain(process.exit_status, stderr)
+
+    def _explain(self, status: int | None, stderr: str) -> Exception:
+        """Say why there is no agent, and what to do."""
+        host, python = self._connection.host.place, self._python_path
+
+        if status is None:
+            return SSHLineLostError(f"the line to {host} was lost while {python!r} was started")
+
+        if status == TOO_OLD:
+            version = stderr.split()[-1]
+            return SSHRefusedError(
+                f"{python!r} on {host} is Python {version}; 3.8 or newer is needed; set python_path to one"
+            )
+
+        if status == 127:
+            return SSHRefusedError(f"there is no {python!r} on {host} ({stderr}); set python_path to a Python >= 3.8")
+
+        return SSHRefusedError(f"{python!r} could not be started on {host}: exit status {status}: {stderr}")
+
+
+class _Agent:
+    """An agent that lives, and the requests it has not answered yet."""
+
+    def __init__(self, host: str, process: asyncssh.SSHClientProcess[bytes]) -> None:
+        self.workdir = ""
+        self.is_there = True
+        self._host = host
+        self._process = process
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+
+        try:
+            self.send(number, do, **arguments)
+            found = await answer
+        finally:
+            del self._waiting[number]
+
+        if "error" in found:
+            raise SSHRefusedError(f"the agent on {self._host} could not {do} the job: {found['error']}")
+
+        return found
+
+    def send(self, number: int, do: str, **arguments: Any) -> None:
+        try:
+            self._process.stdin.write(json.dumps({"id": number, "do": do, **arguments}).encode() + b"\n")
+        except OSError as error:
+            raise self._lost() from error
+
+    async def listen(self) -> None:
+        """Hand on the answers; return when the line is lost, which is then the answer to all that still wait."""
+        try:
+            while line := await self._process.stdout.readline():
+                answer = json.loads(line)
+
+                if (waiting := self._waiting.get(answer.pop("id"))) is not None and not waiting.done():
+                    waiting.set_result(answer)
+        except asyncssh.DisconnectError as error:
+            log.warning("the line to the agent on %s was lost: %s", self._host, error)
+        finally:
+            self.is_there = False
+
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(self._lost())
+
+    def _lost(self) -> SSHLineLostError:
+        return SSHLineLostError(f"the line to the agent on {self._host} was lost")

@@ -1,0 +1,27 @@
+"""The suite that every executor must pass, over a real sshd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from far_side import FarSide, options_for
+
+from covalent_core.testing import ExecutorSuite
+from covalent_core_ssh import SSHExecutor
+
+
+class TestSSHExecutor(ExecutorSuite):
+    """The far side is this machine, so the probes of the suite see what is there."""
+
+    @pytest.fixture(autouse=True)
+    def reach(self, sshd: FarSide) -> None:
+        self.options = options_for(sshd, sshd.port)
+
+    def executor(self, folder: Path) -> Any:
+        return SSHExecutor(**self.options, remote_workdir=str(folder / "far"), grace=0.5, retry_wait_time=0.05)
+
+    def reused_handle(self, old: str, new: str) -> str:
+        """The number of the new process, with all else that tells it from the old one."""
+        return ".".join([new.split(".")[0], *old.split(".")[1:]])
