@@ -536,7 +536,7 @@ def test_without_any_knowledge_of_packs_a_pack_still_works(
     home: Path, tmp_path: Path, plain: dict[str, Callable[[], Any]], kind: str
 ) -> None:
     let_go(tmp_path, "b", "c")
-    result = ct.dispatch_sync(ct.lattice(pack=4, executor=plain[kind]())(four.function))(tmp_path)
+    result = finished(ct.dispatch(ct.lattice(pack=4, executor=plain[kind]())(four.function))(tmp_path))
 
     assert result.result == NAMES
     assert sizes(result.dispatch_id) == [4]
