@@ -268,6 +268,28 @@ def test_a_member_that_takes_too_long_fails_alone(home: Path, tmp_path: Path) ->
     assert sizes(result.dispatch_id) == [3]
 
 
+@pytest.mark.xfail(strict=True, reason="a member that times out does not hold the worker back from the next")
+def test_after_a_member_that_listens_and_takes_too_long_the_next_begins_once(home: Path, tmp_path: Path) -> None:
+    @ct.electron(timeout=0.3, grace=0.5)
+    def listening(folder):
+        while True:
+            ct.checkpoint()
+
+    @ct.lattice(pack=2)
+    def workflow(folder):
+        return listening(folder), held(folder, "next")
+
+    dispatch_id = ct.dispatch(workflow)(tmp_path)
+    tree(tmp_path, "next")
+    wait_until(lambda: status_of(dispatch_id, 0) == Status.FAILED)
+    let_go(tmp_path, "next")
+    result = finished(dispatch_id)
+
+    assert result.get_node_result(0)["error"] == "timed out after 0.3 s"
+    assert result.get_node_result(calls(result)[1])["output"] == "next"
+    assert runs(tmp_path, "next") == 1
+
+
 # --- members that are cancelled ----------------------------------------------------------------------------------
 
 
@@ -505,7 +527,7 @@ def plain(installed_examples: None, tmp_path: Path) -> dict[str, Callable[[], An
     """Executors without `cancel_members`."""
     (tmp_path / "work").mkdir()
     return {
-        "folder": lambda: ct.executor.FolderExecutor(str(tmp_path / "work")),
+        "folder": lambda: ct.executor.FolderExecutor(folder=str(tmp_path / "work")),
         "scripted": lambda: ct.executor.ScriptedExecutor(str(tmp_path / "work"), {}),
     }
 
@@ -531,6 +553,7 @@ def test_without_a_hook_for_it_the_job_is_ended_and_the_others_get_their_results
     assert runs(tmp_path, "d") == 1
 
 
+@pytest.mark.xfail(strict=True, reason="a node whose sources end together is given to several jobs")
 @pytest.mark.parametrize("kind", ["folder", "scripted"])
 def test_without_any_knowledge_of_packs_a_pack_still_works(
     home: Path, tmp_path: Path, plain: dict[str, Callable[[], Any]], kind: str

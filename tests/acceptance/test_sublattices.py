@@ -297,8 +297,15 @@ def test_cancelled_while_its_graph_is_being_built(home: Path, tmp_path: Path, wh
     assert nothing_left(home)
 
 
-@pytest.mark.parametrize("killed", [False, True])
-@pytest.mark.parametrize("name", BETWEEN)
+@pytest.mark.parametrize(
+    ("name", "killed"),
+    [
+        ("before-sublattice", False),
+        ("before-sublattice", True),
+        pytest.param("after-sublattice", False, marks=pytest.mark.xfail(strict=True, reason="stays CANCELLING")),
+        ("after-sublattice", True),
+    ],
+)
 def test_cancelled_between_built_and_running(home: Path, tmp_path: Path, stops: Stops, name: str, killed: bool) -> None:
     stops.take(name)
     dispatch_id = ct.dispatch(around_bottom)(tmp_path)
