@@ -100,6 +100,22 @@ def test_a_task_knows_its_attempt(home: Path, tmp_path: Path) -> None:
     assert ct.dispatch_sync(workflow)().result == 1
 
 
+@pytest.mark.xfail(strict=True, reason="a member that follows one that is tried again is given its attempt")
+def test_what_follows_in_a_pack_has_an_attempt_of_its_own(home: Path, tmp_path: Path) -> None:
+    @ct.electron
+    def which(value):
+        return ct.current_task().attempt
+
+    # In the pause the other is given back, so that the next job has both.
+    stubborn = trying(1, retry_delay=0.2)
+
+    @ct.lattice(pack="chain")
+    def workflow(folder):
+        return which(stubborn(folder, "task", 1))
+
+    assert ct.dispatch_sync(workflow)(tmp_path).result == 0
+
+
 def test_defaults_of_the_lattice_hold_where_the_electron_says_nothing(home: Path, tmp_path: Path) -> None:
     never = trying(0)
 
