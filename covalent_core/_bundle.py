@@ -28,7 +28,14 @@ TRAVELLERS = ("__init__.py", "_deps.py", "_task.py", "errors.py")
 COMPOSERS = ("_electron.py", "_exchange.py", "_graph.py", "_lattice.py", "_pickling.py")
 
 
-BEGINNING = "import sys\nfrom covalent_runner.__main__ import main\nmain(sys.argv[1:])\n"
+#: Guarded, so that it can be loaded before there is a job.
+BEGINNING = """\
+import sys
+from covalent_runner.__main__ import main
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+"""
 
 
 @cache
