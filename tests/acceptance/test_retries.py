@@ -287,7 +287,6 @@ def test_a_task_that_takes_too_long_may_be_tried_again(home: Path, tmp_path: Pat
     assert not any_alive([int(pid) for pid in first.split()])
 
 
-@pytest.mark.xfail(strict=True, reason="a task that listens and times out ends CANCELLED")
 def test_a_time_limit_leaves_the_task_its_grace(home: Path, tmp_path: Path) -> None:
     @ct.electron(timeout=0.3, grace=10)
     def careful(folder):
