@@ -115,10 +115,10 @@ def _can_follow(target: WalkNode, node: WalkNode, nodes: Mapping[int, WalkNode],
     if target.status != Status.NEW_OBJECT or target.attempt:
         return False
 
-    outside = [nodes[source] for source in target.sources - inside]
+    if not all(nodes[source].status == Status.COMPLETED for source in target.sources - inside):
+        return False
 
     if target.role == Role.OPERATION:
-        return not outside
+        return True
 
-    joins = chain and target.role == Role.TASK and target.executor == node.executor and not target.needs_own_process
-    return joins and all(source.status == Status.COMPLETED for source in outside)
+    return chain and target.role == Role.TASK and target.executor == node.executor and not target.needs_own_process

@@ -162,6 +162,7 @@ class Walk:
             node.call_sources,
             {source: resolve(value) for source, value in inputs.items() if value is not None},
             sorted(node.sources),
+            node.attempt,
             node.options.get("timeout"),
             node.options.get("fresh", False),
             node.role == Role.SUBLATTICE,

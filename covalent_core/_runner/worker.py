@@ -91,7 +91,7 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
 
     started = time.time()
     content = Spool(prefix + ".value")
-    _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], spec["attempt"]))
+    _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], task["attempt"]))
 
     try:
         os.environ.update(spec["environment"])
