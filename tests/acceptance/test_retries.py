@@ -100,7 +100,6 @@ def test_a_task_knows_its_attempt(home: Path, tmp_path: Path) -> None:
     assert ct.dispatch_sync(workflow)().result == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a member that follows one that is tried again is given its attempt")
 def test_what_follows_in_a_pack_has_an_attempt_of_its_own(home: Path, tmp_path: Path) -> None:
     @ct.electron
     def which(value):

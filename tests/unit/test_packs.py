@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from covalent_core._graph import ExecutorSpec, Role
 from covalent_core._packs import JOBS, WalkNode, into_jobs
 from covalent_core._status import Status
-
-XFAIL = pytest.mark.xfail(strict=True, reason="an operation with a source that has completed before gets its own job")
 
 LOCAL, REMOTE = ExecutorSpec("local"), ExecutorSpec("remote", '{"host": "far"}')
 
@@ -133,7 +130,6 @@ def test_an_operation_whose_sources_are_one_job_never_has_one_of_its_own(
             assert where.get(one.node_id) in in_jobs
 
 
-@XFAIL
 def test_an_operation_on_a_task_and_on_what_is_known_already_goes_with_the_task() -> None:
     nodes = graph_of(node(0, status=Status.COMPLETED), node(1), node(2, Role.OPERATION, 0, 1))
 
