@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -269,8 +270,13 @@ def test_a_member_that_takes_too_long_fails_alone(home: Path, tmp_path: Path) ->
 
 
 def test_after_a_member_that_listens_and_takes_too_long_the_next_begins_once(home: Path, tmp_path: Path) -> None:
-    @ct.electron(timeout=0.3, grace=0.5)
+    """It leaves a process that does not listen, so that there is time for the next to begin too early."""
+    deaf = "trap '' TERM; touch ready; while :; do sleep 600; done"
+
+    @ct.electron(timeout=0.5, grace=0.5)
     def listening(folder):
+        subprocess.Popen(["sh", "-c", deaf], cwd=folder, start_new_session=True)
+
         while True:
             ct.checkpoint()
 
@@ -279,12 +285,13 @@ def test_after_a_member_that_listens_and_takes_too_long_the_next_begins_once(hom
         return listening(folder), held(folder, "next")
 
     dispatch_id = ct.dispatch(workflow)(tmp_path)
-    tree(tmp_path, "next")
     wait_until(lambda: status_of(dispatch_id, 0) == Status.FAILED)
+    tree(tmp_path, "next")
     let_go(tmp_path, "next")
     result = finished(dispatch_id)
 
-    assert result.get_node_result(0)["error"] == "timed out after 0.3 s"
+    assert (tmp_path / "ready").exists()
+    assert result.get_node_result(0)["error"] == "timed out after 0.5 s"
     assert result.get_node_result(calls(result)[1])["output"] == "next"
     assert runs(tmp_path, "next") == 1
 

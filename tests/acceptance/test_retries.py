@@ -246,6 +246,23 @@ def test_a_cancelled_task_is_never_tried_again(home: Path, tmp_path: Path) -> No
     assert runs(tmp_path, "task") == runs(tmp_path, "deaf") == 1
 
 
+def test_a_task_that_cancels_itself_is_never_tried_again(home: Path, tmp_path: Path) -> None:
+    @ct.electron(retries=3)
+    def give_up(folder):
+        note(folder, "task")
+        raise ct.TaskCancelledError("nothing to do")
+
+    @ct.lattice
+    def workflow(folder):
+        return give_up(folder)
+
+    node = ct.dispatch_sync(workflow)(tmp_path).get_node_result(0)
+
+    assert (node["status"], node["error"]) == (Status.CANCELLED, "nothing to do")
+    assert node["attempts"] == []
+    assert runs(tmp_path, "task") == 1
+
+
 # --- time limits -------------------------------------------------------------------------------------------------
 
 
