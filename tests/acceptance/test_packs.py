@@ -268,7 +268,6 @@ def test_a_member_that_takes_too_long_fails_alone(home: Path, tmp_path: Path) ->
     assert sizes(result.dispatch_id) == [3]
 
 
-@pytest.mark.xfail(strict=True, reason="a member that times out does not hold the worker back from the next")
 def test_after_a_member_that_listens_and_takes_too_long_the_next_begins_once(home: Path, tmp_path: Path) -> None:
     @ct.electron(timeout=0.3, grace=0.5)
     def listening(folder):
@@ -553,7 +552,6 @@ def test_without_a_hook_for_it_the_job_is_ended_and_the_others_get_their_results
     assert runs(tmp_path, "d") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a node whose sources end together is given to several jobs")
 @pytest.mark.parametrize("kind", ["folder", "scripted"])
 def test_without_any_knowledge_of_packs_a_pack_still_works(
     home: Path, tmp_path: Path, plain: dict[str, Callable[[], Any]], kind: str
