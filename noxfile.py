@@ -13,9 +13,14 @@ os.environ["UV_PYTHON_DOWNLOADS"] = "never"
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "docs", "package"]
+nox.options.sessions = ["lint", "types", "tests", "docs", "plugins", "package"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+
+PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
+
+#: What the tests of the plugins need of the machine: a program, and the Debian package that brings it.
+PROGRAMS = {"/usr/sbin/sshd": "openssh-server"}
 
 CHECK_INSTALLED = """
 import pathlib, sys, covalent_core
@@ -37,8 +42,12 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of the package."""
     install_groups(session, "lint")
-    session.install("--editable", ".")
+    install_all(session)
     session.run("mypy", *session.posargs)
+
+    for plugin in PLUGINS:
+        with session.chdir(plugin):
+            session.run("mypy", *session.posargs)
 
 
 @nox.session
@@ -64,6 +73,23 @@ def soak(session: nox.Session) -> None:
     session.install("--editable", ".")
     session.run("python", "tests/model/schedules.py", *(session.posargs or ["--cases", "100000"]))
     session.run("pytest", "tests/concurrency", env={"COVALENT_CORE_TEST_SECONDS": "60"})
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """Run the tests of the plugins against real backends on this machine."""
+    missing = [package for program, package in PROGRAMS.items() if not Path(program).exists()]
+
+    if missing:
+        session.run("apt-get", "update", "--quiet", external=True)
+        session.run("apt-get", "install", "--yes", "--no-install-recommends", *missing, external=True)
+
+    install_groups(session, "test")
+    install_all(session)
+
+    for plugin in PLUGINS:
+        with session.chdir(plugin):
+            session.run("pytest", *session.posargs)
 
 
 @nox.session
@@ -100,6 +126,11 @@ def build_and_try(session: nox.Session, folder: Path) -> None:
     with session.chdir(home):
         for command in commands:
             session.run(*command, env=environment, external=True)
+
+
+def install_all(session: nox.Session) -> None:
+    """Install the core and all plugins as they are in the checkout."""
+    session.install(*(part for folder in [Path(), *PLUGINS] for part in ("--editable", str(folder.absolute()))))
 
 
 def install_groups(session: nox.Session, *groups: str) -> None:

@@ -28,7 +28,14 @@ TRAVELLERS = ("__init__.py", "_deps.py", "_task.py", "errors.py")
 COMPOSERS = ("_electron.py", "_exchange.py", "_graph.py", "_lattice.py", "_pickling.py")
 
 
-BEGINNING = "import sys\nfrom covalent_runner.__main__ import main\nmain(sys.argv[1:])\n"
+#: Guarded, so that it can be loaded before there is a job.
+BEGINNING = """\
+import sys
+from covalent_runner.__main__ import main
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+"""
 
 
 @cache
@@ -60,25 +67,26 @@ def runner_zip(*, composing: bool) -> bytes:
 
 def pack(job: Job) -> bytes | memoryview:
     """Return the bundle of `job`, a memory-mapped view where it is large."""
-    large = sum(size_of(*value) for value in job.spec["values"].values()) > IN_MEMORY_BYTES
+    spec = job.spec
+    large = sum(size_of(*value) for value in spec["values"].values()) > IN_MEMORY_BYTES
 
     if not large:
         buffer = io.BytesIO()
-        _write_bundle(buffer, job)
+        _write_bundle(buffer, job, spec)
         return buffer.getvalue()
 
     with tempfile.TemporaryFile() as file:
-        _write_bundle(file, job)
+        _write_bundle(file, job, spec)
         file.flush()
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _write_bundle(buffer: IO[bytes], job: Job) -> None:
+def _write_bundle(buffer: IO[bytes], job: Job, spec: dict[str, Any]) -> None:
     buffer.write(runner_zip(composing=any(task.graph for task in job.tasks)))
 
     with zipfile.ZipFile(buffer, "a") as bundle:
-        packed = {key: _add_value(bundle, f"values/{key}", *value) for key, value in job.spec["values"].items()}
-        bundle.writestr("call", pickle.dumps({**job.spec, "values": packed}))
+        packed = {key: _add_value(bundle, f"values/{key}", *value) for key, value in spec["values"].items()}
+        bundle.writestr("call", pickle.dumps({**spec, "values": packed}))
         bundle.writestr("job.json", json.dumps({**job.order, "grace": job.grace}))
 
 

@@ -81,6 +81,12 @@ class CancelOutcome:
         return f" ({', '.join(found)})" if found else ", it had ended"
 
 
+def last_line(error: str | None) -> str:
+    """Return the line of an error that says what it is: the last of a traceback, without the notes below it."""
+    lines = [line for line in (error or "").splitlines() if line.strip() and not line.startswith("(")]
+    return lines[-1] if lines else ""
+
+
 def upstream(node_id: int, name: str, what: str) -> str:
     """Say why a node that never started is cancelled."""
     return f"upstream node {node_id} ({name}) {what}"

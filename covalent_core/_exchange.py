@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from covalent_core._graph import ExecutorSpec, Node, Role, TransportGraph
+from covalent_core._graph import ExecutorSpec, Node, Role, TransportGraph, check_pack
 from covalent_core.errors import GraphError
 
 
@@ -40,12 +41,20 @@ def from_json(content: bytes) -> TransportGraph:
         graph.edges = {(int(source), int(target)) for source, target in document["edges"]}
         graph.result = _bytes(document["result"])
         graph.result_node = document["result_node"]
-        graph.settings = {"timeout": document["settings"]["timeout"], "pack": document["settings"]["pack"]}
+        graph.settings = _settings(**document["settings"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GraphError(f"what has come back is not a graph: {type(error).__name__}: {error}") from error
 
     _check(graph)
     return graph
+
+
+def _settings(
+    timeout: float | None, pack: int | str | None, args: Sequence[str] = (), kwargs: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    shown = {str(name): str(value) for name, value in (kwargs or {}).items()}
+    seconds = None if timeout is None else float(timeout)
+    return {"timeout": seconds, "pack": check_pack("the sublattice", pack), "args": [*map(str, args)], "kwargs": shown}
 
 
 def _check(graph: TransportGraph) -> None:

@@ -92,7 +92,7 @@ class TransportGraph:
         result_node: The node whose output is the return value, where it does.
         defaults: Options of the nodes that do not set them.
         replacements: What is called instead of electrons, by their names.
-        settings: Of the dispatch: timeout and pack.
+        settings: Of the dispatch: timeout and pack, and of a sublattice how its args and kwargs are shown.
     """
 
     lattice: str
@@ -263,6 +263,20 @@ class TransportGraph:
 def name_of(output: NodeOutput) -> str:
     """Return a node as users see it: ``name(id)``."""
     return f"{output._ct_node.name}({output._ct_node.node_id})"
+
+
+def check_pack(what: str, pack: int | str | None) -> int | str | None:
+    """Return how to pack.
+
+    Raises:
+        GraphError: It does not fit.
+    """
+    number = isinstance(pack, int) and not isinstance(pack, bool) and pack >= 1
+
+    if pack is not None and not number and pack not in ("chain", "auto"):
+        raise GraphError(f"{what}: pack is {pack!r}, expected a whole number from 1 on, 'chain' or 'auto'")
+
+    return pack
 
 
 def short(value: Any) -> str:

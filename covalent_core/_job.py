@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +13,8 @@ from covalent_core.errors import TaskCancelledError
 
 #: Pickled bytes, in memory or, where they are many, in a file.
 Value: TypeAlias = bytes | Path
+
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 #: The result files that the runner wrote: a folder with them, or by name what is in each, as bytes or as a file.
 Results: TypeAlias = str | os.PathLike[str] | Mapping[str, Value]
@@ -63,6 +64,9 @@ class Job:
         attempt: 0 for the first attempt at these nodes.
         tasks: The nodes, in the order in which they are to run.
         grace: Seconds a task is given to end by itself when it is cancelled.
+        workdir: The directory in which the tasks run, seen from where the runner is started; an executor may set it in
+            `pickle`. Default: there.
+        environment: Environment variables for the tasks; an executor may set it in `pickle`.
         location: What `upload` returned, once it has.
         job_handle: What `provision` returned, once it has.
     """
@@ -72,6 +76,8 @@ class Job:
     attempt: int
     tasks: tuple[TaskCall, ...]
     grace: float = DEFAULT_GRACE
+    workdir: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     location: str | None = None
     job_handle: str | None = None
     _cancel_reason: str | None = field(default=None, repr=False)
@@ -117,12 +123,12 @@ class Job:
     @property
     def order(self) -> dict[str, Any]:
         """What the supervisor of the runner has to know, without opening the job."""
-        order: dict[str, Any] = {"ticket": self.ticket, "node_ids": self.node_ids, "python": self.spec["python"]}
+        order: dict[str, Any] = {"ticket": self.ticket, "node_ids": self.node_ids, "python": PYTHON}
         timeouts = {task.node_id: task.timeout for task in self.tasks if task.timeout is not None}
         order |= {"timeouts": timeouts} if timeouts else {}
         return order | ({"fresh": True} if any(task.fresh for task in self.tasks) else {})
 
-    @cached_property
+    @property
     def spec(self) -> dict[str, Any]:
         """The job in plain built-in types, as the runner reads it. Values above a size are paths of files."""
         values: dict[int | str, tuple[str, Any]] = {}
@@ -139,9 +145,9 @@ class Job:
             "dispatch_id": self.dispatch_id,
             "ticket": self.ticket,
             "attempt": self.attempt,
-            "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
-            "workdir": "",
-            "environment": {},
+            "python": PYTHON,
+            "workdir": self.workdir,
+            "environment": self.environment,
             "values": values,
             "tasks": [_task_spec(task, functions[task.function]) for task in self.tasks],
         }

@@ -134,8 +134,10 @@ class Journal:
         return found
 
     def get_nodes(self, dispatch_id: str) -> list[Row[Any]]:
-        """Return where the nodes of a dispatch stand: node_id, status, error."""
-        query = select(nodes.c.node_id, nodes.c.status, nodes.c.error).where(nodes.c.dispatch_id == dispatch_id)
+        """Return where the nodes of a dispatch stand: node_id, name, status, error."""
+        query = select(nodes.c.node_id, nodes.c.name, nodes.c.status, nodes.c.error).where(
+            nodes.c.dispatch_id == dispatch_id
+        )
 
         with self._database.read() as connection:
             return list(connection.execute(query))
@@ -317,10 +319,9 @@ class Journal:
         self._waiting, self._written = [], Event()
         self._queued, self._urgent, self._hurried = Event(), Event(), False
 
-        try:
-            with CancelScope(shield=True):
-                self._notice(await self._commit_until_written(batch))
-        finally:
+        # Where it fails for good nobody goes on as if it were written: the dispatcher ends.
+        with CancelScope(shield=True):
+            self._notice(await self._commit_until_written(batch))
             written.set()
 
     async def _commit_until_written(self, batch: list[Write]) -> int:

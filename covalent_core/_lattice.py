@@ -14,12 +14,13 @@ from covalent_core._graph import (
     Role,
     TransportGraph,
     building,
+    check_pack,
     composing,
     graph_being_built,
     is_composing,
+    short,
 )
 from covalent_core._pickling import dumps
-from covalent_core.errors import GraphError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -134,7 +135,10 @@ class Sublattice:
         self._replacements = dict(replacements)
 
     def __call__(self, *args: Any, **kwargs: Any) -> bytes:
-        return to_json(self._lattice.build_graph_on(self._executor, self._local, self._replacements, args, kwargs))
+        graph = self._lattice.build_graph_on(self._executor, self._local, self._replacements, args, kwargs)
+        shown = {"args": [*map(short, args)], "kwargs": {name: short(value) for name, value in kwargs.items()}}
+        graph.settings = {**graph.settings, **shown}
+        return to_json(graph)
 
 
 @overload
@@ -189,17 +193,3 @@ def dump_for_redispatch(lattice: Lattice[Any, Any], args: Any, kwargs: Any) -> t
     """Return a lattice and its arguments, pickled so that the graph can be built again from them."""
     with composing():
         return dumps(lattice, lambda _: None), dumps((args, kwargs), lambda _: None)
-
-
-def check_pack(what: str, pack: int | str | None) -> int | str | None:
-    """Return how to pack.
-
-    Raises:
-        GraphError: It does not fit.
-    """
-    number = isinstance(pack, int) and not isinstance(pack, bool) and pack >= 1
-
-    if pack is not None and not number and pack not in ("chain", "auto"):
-        raise GraphError(f"{what}: pack is {pack!r}, expected a whole number from 1 on, 'chain' or 'auto'")
-
-    return pack

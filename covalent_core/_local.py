@@ -69,7 +69,8 @@ class LocalExecutor:
 
     @hookimpl
     async def pickle(self, job: Job) -> bytes:
-        return pickle.dumps({**job.spec, "workdir": self.workdir, "environment": self.environment})
+        job.workdir, job.environment = self.workdir, self.environment
+        return pickle.dumps(job.spec)
 
     @hookimpl
     async def upload(self, job: Job, payload: bytes) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from covalent_core._cancellation import last_line
 from covalent_core._job import Value
 from covalent_core._status import Status
 from covalent_core._store import Store
@@ -70,7 +71,7 @@ class Result:
 
         failed = [row for row in self._nodes.values() if row.status == Status.FAILED]
         cancelled = [row for row in self._nodes.values() if row.cancel_requested]
-        return "\n".join(f"{_name(row)}: {_last_line(row.error)}" for row in failed or cancelled) or None
+        return "\n".join(f"{_name(row)}: {last_line(row.error)}" for row in failed or cancelled) or None
 
     def get_node_result(self, node_id: int) -> dict[str, Any]:
         """Return all that is known of one node.
@@ -246,11 +247,6 @@ def _name(row: Row[Any]) -> str:
 
 def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
-
-
-def _last_line(error: str | None) -> str:
-    lines = [line for line in (error or "").splitlines() if line.strip() and not line.startswith("(")]
-    return lines[-1] if lines else ""
 
 
 def _cancelling(row: Row[Any], job: Row[Any] | None) -> dict[str, Any] | None:

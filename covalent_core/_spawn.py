@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from covalent_core._detached import DetachedProcess
 from covalent_core._home import Home
@@ -18,12 +19,15 @@ IDLE_SECONDS = 300.0
 #: How long a new dispatcher may take until it holds its lock.
 START_SECONDS = 30.0
 
-_started: list[DetachedProcess] = []
+#: The dispatchers that this process has started last, by the folder of their home.
+_started: dict[Path, DetachedProcess] = {}
 
 
 def start_dispatcher(home: Home) -> None:
     """Start a dispatcher process if none lives; do not wait for it. Of several started at once, one stays."""
-    if is_served(home) or any(process.poll() is None for process in _started):
+    started = _started.get(home.folder)
+
+    if is_served(home) or (started is not None and started.poll() is None):
         return
 
     home.create()
@@ -40,7 +44,7 @@ def start_dispatcher(home: Home) -> None:
             start_new_session=True,
         )
 
-    _started[:] = [process]
+    _started[home.folder] = process
 
 
 def ensure_dispatcher(home: Home) -> None:
@@ -53,8 +57,9 @@ def ensure_dispatcher(home: Home) -> None:
 
     while not is_served(home):
         start_dispatcher(home)
+        started = _started.get(home.folder)
 
-        if any(process.poll() not in (None, 0) for process in _started) or time.monotonic() > deadline:
+        if (started is not None and started.poll() not in (None, 0)) or time.monotonic() > deadline:
             tail = home.log.read_text(errors="replace")[-2000:]
             raise DispatcherError(
                 f"the dispatcher of {home.folder} cannot be started; what was dispatched is stored and waits. "

@@ -101,7 +101,7 @@ class Store:
             if found is not None or connection.execute(here).scalar_one() == Status.CANCELLING:
                 return found
 
-            new = NewDispatch(graph, parent.client)
+            new = NewDispatch(graph, parent.client, graph.settings["args"], graph.settings["kwargs"])
             family = {"parent_dispatch_id": parent_id, "parent_node_id": node_id}
             family["root_dispatch_id"] = parent.root_dispatch_id
             self._insert_dispatch(connection, dispatch_id, new, family)

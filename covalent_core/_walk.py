@@ -11,7 +11,7 @@ from typing import Any
 from anyio import sleep
 from anyio.abc import TaskGroup
 
-from covalent_core._cancellation import downstream, upstream
+from covalent_core._cancellation import downstream, last_line, upstream
 from covalent_core._database import now
 from covalent_core._graph import ExecutorSpec, Role
 from covalent_core._job import DEFAULT_GRACE, Job, TaskCall, Value
@@ -82,8 +82,8 @@ class Walk:
             node, status = self._nodes[row.node_id], Status(row.status)
             self._errors[row.node_id] = row.error
 
-            # A node whose first transition is still to be written is further here than in the store.
-            if status != Status.NEW_OBJECT:
+            # What an order makes of a node. All else is told to this walk by whoever writes it, and perhaps not yet.
+            if status in (Status.CANCELLING, Status.CANCELLED):
                 node.status = status
 
         for run in self._runs.values():
@@ -127,7 +127,7 @@ class Walk:
         nodes = [self._nodes[node_id] for node_id in members]
         job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)))
         job.location, job.job_handle = row.location, row.handle
-        payload = None if row.payload is None else self._open(row.payload)
+        payload = None if row.payload is None or row.location is not None else self._open(row.payload)
         # One that is NEW_OBJECT again has been given to another job; one with a dispatch of its own needs this no more.
         closed = {node.node_id for node in nodes if node.status.terminal or node.status == Status.NEW_OBJECT}
         known = {"open_nodes": {*members} - closed - {*self._children}, "resumed": True, "payload": payload}
@@ -229,7 +229,9 @@ class Walk:
             if end.status == Status.COMPLETED:
                 for target in map(self._nodes.__getitem__, node.targets):
                     target.waiting -= 1
-                    ready.append(target)
+
+                    if not target.waiting:
+                        ready.append(target)
 
         for requeue in again:
             node = self._nodes[requeue.node_id]
@@ -251,7 +253,10 @@ class Walk:
     def sublattice_stored(self, node_id: int, dispatch_id: str) -> None:
         """The graph of a sublattice is a dispatch now; its end will be that of the node."""
         self._children[node_id] = dispatch_id
-        self._nodes[node_id].status = Status.RUNNING
+
+        if self._nodes[node_id].status != Status.CANCELLING:
+            self._nodes[node_id].status = Status.RUNNING
+
         self._look_at_children()
         self._on_child()
 
@@ -277,8 +282,7 @@ class Walk:
             assert value is not None
             end.output = self._journal.store.values.share(self.dispatch_id, f"output-{node_id}", value)
         else:
-            verb = "failed" if end.status == Status.FAILED else "was cancelled"
-            end.error, end.step = row.error or f"sublattice {row.name} (dispatch {child}) {verb}", "run"
+            end.error, end.step = row.error or self._why(row, end.status), "run"
 
         ends = [end, *self._consequences([end])]
         await self._journal.end_nodes(self.dispatch_id, ends)
@@ -289,6 +293,15 @@ class Walk:
 
         self.nodes_ended(ends)
         await self._end_if_done()
+
+    def _why(self, child: Any, status: Status) -> str:
+        """Say why a sublattice did not complete: because of the first of its nodes that ended so."""
+        nodes = self._journal.get_nodes(child.dispatch_id)
+        first = next(
+            (f": {row.name}({row.node_id}): {last_line(row.error)}" for row in nodes if row.status == status), ""
+        )
+        verb = "failed" if status == Status.FAILED else "was cancelled"
+        return f"sublattice {child.name} (dispatch {child.dispatch_id}) {verb}{first}"
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -114,6 +114,12 @@ def record_of(outcome: Outcome, started: Optional[float], content: Spool) -> byt
     return json.dumps(header).encode() + b"\n" + content.take()
 
 
+def overruled(record: bytes, status: str, error: str) -> bytes:
+    """Return the outcome of a task with another end, because it was to be ended before it ended by itself."""
+    header = json.loads(record.partition(b"\n")[0])
+    return json.dumps({**header, "status": status, "error": error, "file": False}).encode() + b"\n"
+
+
 def write_outcome(prefix: str, record: bytes) -> None:
     """Leave the outcome of a node in its file, whole or not at all."""
     with open(prefix + ".outcome.part", "wb") as file:

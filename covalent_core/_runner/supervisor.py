@@ -23,7 +23,7 @@ from .processes import (
     send,
     set_process_option,
 )
-from .records import Spool, record_of, redirect_output, version_note, write_outcome
+from .records import Spool, overruled, read_outcome, record_of, redirect_output, version_note, write_outcome
 from .worker import Progress, work
 
 
@@ -50,6 +50,7 @@ class Supervisor:
         self._line: Optional[socket.socket] = None
         self._exit: Optional[int] = None
         self._used = False
+        self._halted = False
         self._job: Optional[Dict[str, Any]] = None
         self._unreleased: Dict[str, Dict[str, Any]] = {}
         self._progress = Progress()
@@ -134,7 +135,7 @@ class Supervisor:
         self._forget_worker()
         self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
-        self._exit, self._used = None, False
+        self._exit, self._used, self._halted = None, False, False
         self._worker = os.fork()
 
         if self._worker == 0:
@@ -220,7 +221,7 @@ class Supervisor:
         if self._lease and time.time() - os.stat(job["prefix"] + ".lease").st_mtime > self._lease:
             self._stop("FAILED", f"the dispatcher has not been heard for {self._lease:g} s", self._grace())
         elif timeout is not None and time.monotonic() >= self._begun + timeout:
-            self._stop("FAILED", f"timed out after {timeout:g} s", self._grace(), only=self._current())
+            self._stop_running(self._current(), "FAILED", f"timed out after {timeout:g} s", self._grace())
         elif self._commands is None and len(job["node_ids"]) > 1:
             with contextlib.suppress(FileNotFoundError), open(job["prefix"] + ".cancel", encoding="utf-8") as file:
                 self._cancel_members(json.load(file), self._grace())
@@ -252,24 +253,41 @@ class Supervisor:
 
         self._halt_worker()
         self._take_outcomes()
-        running = job["node_ids"][self._progress.place]
+        running = self._running()
 
         for node_id in set(new) - {running} - set(job["outcomes"]):
             job["cancelled"].append(node_id)
             self._keep(node_id, record_of(("TERMINATED", "stopped by a cancel"), None, Spool("")))
 
-        if running in new and running not in job["outcomes"]:
-            job["cancelled"].append(running)
-            self._progress.hold()
-            self._stop("TERMINATED", "stopped by a cancel", grace, only=running)
+        job["cancelled"] += [node_id for node_id in new if node_id == running]
+        self._stop_running(running if running in new else None, "TERMINATED", "stopped by a cancel", grace)
 
-        send([self._worker], signal.SIGCONT)
+    def _stop_running(self, node_id: Optional[int], status: str, error: str, grace: float) -> None:
+        """End a node if it is the one that runs; the others of its pack go on in another worker."""
+        assert self._job is not None
+        self._halt_worker()
+        self._take_outcomes()
+
+        if node_id is not None and node_id == self._running() and node_id not in self._job["outcomes"]:
+            self._progress.hold()
+            self._stop(status, error, grace, only=node_id)
+
+        if self._halted and self._worker is not None:
+            self._halted = False
+            send([self._worker], signal.SIGCONT)
+
+    def _running(self) -> int:
+        """Return the node that has begun last; exact while the worker is halted."""
+        assert self._job is not None
+        node_id: int = self._job["node_ids"][self._progress.place]
+        return node_id
 
     def _halt_worker(self) -> None:
-        if self._exit is None and self._worker is not None:
+        if self._exit is None and self._worker is not None and not self._halted:
             send([self._worker], signal.SIGSTOP)
             _, status = os.waitpid(self._worker, os.WUNTRACED)
-            self._exit = None if os.WIFSTOPPED(status) else status
+            self._halted = os.WIFSTOPPED(status)
+            self._exit = None if self._halted else status
 
     # --- the line to the dispatcher ---
 
@@ -373,6 +391,10 @@ class Supervisor:
         if node_id in job["outcomes"]:
             # It was cancelled before it began.
             return
+
+        if self._stopping is not None and self._stopping[0] == "FAILED" and self._stopping[2] == node_id:
+            # Nobody has cancelled it: however it took its end, it was too late.
+            record = overruled(record or read_outcome(f"{job['prefix']}.{node_id}"), *self._stopping[:2])
 
         job["outcomes"][node_id] = record
 

@@ -62,12 +62,12 @@ def processes_about(ticket: str) -> list[int]:
 def processes_of(home: Path) -> list[int]:
     """Return the live processes of a home: its dispatcher, and everything below it."""
     below = processes_with("COVALENT_CORE_HOME", str(home))
-    return sorted({*below, *(process.pid for process in _spawn._started if alive(process.pid))})
+    return sorted({*below, *(process.pid for process in _spawn._started.values() if alive(process.pid))})
 
 
 def dispatchers_of(home: Path) -> list[int]:
     """Return the live dispatchers of a home."""
-    started = [process.pid for process in _spawn._started]
+    started = [process.pid for process in _spawn._started.values()]
     return [pid for pid in processes_of(home) if pid in started or "--idle-seconds" in arguments_of(pid)]
 
 
@@ -101,7 +101,7 @@ def kill_dispatcher(home: Path) -> None:
     # Its main thread may be dead a moment before the thread that lets go of the lock.
     wait_until(lambda: not dispatchers_of(home) and not _spawn.is_served(Home(home)))
 
-    for process in _spawn._started:
+    for process in _spawn._started.values():
         process.wait()
 
 
@@ -114,7 +114,7 @@ def ending(home: Path) -> Iterator[None]:
         kill(processes_of(home))
         wait_until(lambda: not processes_of(home))
 
-        for process in _spawn._started:
+        for process in _spawn._started.values():
             process.wait()
 
         _spawn._started.clear()

@@ -180,13 +180,12 @@ class Nursery:
         sys.path.append(sys.path.pop(0))
         from covalent_core import _task, errors  # noqa: F401
 
-        sys.path.remove(bundle)
-        self._first = bundle
-
         with zipfile.ZipFile(bundle) as file:
             code = compile(file.read("__main__.py"), "__main__.py", "exec")
 
         exec(code, {"__name__": "runner"})
+        sys.path.remove(bundle)
+        self._first = bundle
         return code
 
     def _become_runner(self, order: Dict[str, Any]) -> None:
@@ -199,7 +198,7 @@ class Nursery:
             redirect_to("runner.log")
             mark(order["tag"])
 
-            for name in ("cloudpickle", "covalent_core"):
+            for name in ("cloudpickle", "covalent_core", "covalent_runner"):
                 path = sys.modules[name].__path__
                 path[:] = [entry.replace(self._first, order["bundle"]) for entry in path]
 

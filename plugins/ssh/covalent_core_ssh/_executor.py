@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from covalent_core import Job, hookimpl
 from covalent_core.errors import ExecutorError
@@ -37,7 +37,8 @@ class SSHExecutor(SSHHost):
         do_cleanup: Whether the files of a job itself are removed when it has ended.
         lease: Seconds after which a job ends itself when this dispatcher cannot be heard; 0 for never.
         grace: Seconds between SIGTERM and SIGKILL when a task is cancelled.
-        max_workers: How many tasks run there at once.
+        max_workers: How many jobs run there at once.
+        pack: How electrons are packed into jobs, see `ct.lattice`. Default: as the lattice says.
     """
 
     python_path: str = "python3"
@@ -49,6 +50,7 @@ class SSHExecutor(SSHHost):
     lease: float = 0.0
     grace: float = 5.0
     max_workers: int = 32
+    pack: int | Literal["chain", "auto"] | None = None
 
     async def __aenter__(self) -> SSHExecutor:
         self._connection = SSHConnection(self)
@@ -71,7 +73,7 @@ class SSHExecutor(SSHHost):
     @hookimpl
     def pickle(self, job: Job) -> None:
         # Where it runs is part of the bundle, which the core makes.
-        job.spec["workdir"] = self._workdir(job)
+        job.workdir = self._workdir(job)
 
     @hookimpl
     async def upload(self, job: Job, payload: bytes | memoryview) -> str:
@@ -106,7 +108,7 @@ class SSHExecutor(SSHHost):
 
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> str | None:
-        order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "grace": self.grace}
+        order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "grace": job.grace}
         answer = await self._agent.ask("end", **order)
         return await self._get_results(job, location) if answer["complete"] else None
 

@@ -13,7 +13,6 @@ import pytest
 from far_side import FarSide, Line, options_for, running_far_side
 from probes import Stops, processes_of, wait_until
 
-from covalent_core import _spawn
 from covalent_core_ssh import SSHExecutor
 
 
@@ -36,8 +35,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give a test a store of its own, and so a dispatcher that it may kill."""
     folder = tmp_path / "store"
     monkeypatch.setenv("COVALENT_CORE_HOME", str(folder))
-    # A process that has started a dispatcher for one home starts none for another while that one lives.
-    monkeypatch.setattr(_spawn, "_started", [])
     yield folder
     end_all_of(folder)
 
