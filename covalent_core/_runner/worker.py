@@ -196,7 +196,7 @@ def run_job(
         if not progress.begin(place):
             answer = (node_id, b"")
         elif any(need in members and need not in spec["values"] for need in task["needs"]):
-            answer = (node_id, record_of(("SKIPPED", None), None, Spool("")))
+            answer = (node_id, record_of(("SKIPPED", None), None, Spool(""), begun=False))
         else:
             answer = (node_id, fit_in_message(node, run_task(spec, task, node)))
 

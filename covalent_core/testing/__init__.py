@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("_backend", "_bench", "_cancelling", "_results"))
+    *(f"{__name__}.{module}" for module in ("_backend", "_bench", "_cancelling", "_pack", "_packs", "_results"))
 )
 
 from covalent_core.testing._suite import ExecutorSuite  # noqa: E402

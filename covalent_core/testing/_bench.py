@@ -27,6 +27,7 @@ class Author(Protocol):
     """What the author of an executor says about it."""
 
     patience: float
+    reports_results: bool
 
     def executor(self, folder: Path) -> Any: ...
     def alive(self, ticket: str, noted: list[str]) -> list[str]: ...
@@ -47,6 +48,8 @@ class Bench:
         self.notes.mkdir()
         self._folder.mkdir()
         self.executor = author.executor(self._folder)
+        self.cancels_members = BoundExecutor(self.executor).cancels_members
+        self.reports_results = author.reports_results
 
     # --- what a user does ----------------------------------------------------------------------------------------
 
@@ -96,11 +99,15 @@ class Bench:
 
         The first is the process of the task itself. It is left out when the task has come to its end.
         """
-        return [self._noted(file) for file in sorted(self.notes.glob("begun-*")) + self.ended()]
+        return self.noted_below(self.notes)
+
+    def noted_below(self, folder: Path) -> list[list[str]]:
+        """Return what the tasks have noted that were given a folder to write into, as `begun` does."""
+        return [self._noted(file) for kind in ("begun", "ended") for file in sorted(folder.rglob(f"{kind}-*"))]
 
     def ended(self) -> list[Path]:
         """Return the notes of the tasks that have come to their end by themselves."""
-        return sorted(self.notes.glob("ended-*"))
+        return sorted(self.notes.rglob("ended-*"))
 
     def _noted(self, file: Path) -> list[str]:
         try:

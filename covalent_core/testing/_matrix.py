@@ -87,6 +87,39 @@ class Cell:
 CELLS = [Cell(step, place, event) for event in EVENTS for step in STEPS for place in PLACES]
 
 
+@dataclass(frozen=True)
+class MemberCell(Cell):
+    """One cell of the matrix of packs.
+
+    Attributes:
+        member: What the cancelled one is at: ``waiting``, ``running`` or ``over``.
+    """
+
+    member: str
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}-{self.member}"
+
+
+def _members_at(step: str, place: str) -> tuple[str, ...]:
+    """Return what a member of a pack can be at while the dispatcher is held there."""
+    if place in STEPS[step].begun:
+        return ("waiting", "running", "over")
+
+    return ("over",) if place in STEPS[step].ended else ("waiting",)
+
+
+MEMBER_CELLS = [
+    MemberCell(step, place, event, member)
+    for event in EVENTS
+    for step in STEPS
+    for place in PLACES
+    for member in _members_at(step, place)
+    # Without a cancel of a member, and with one that is cut off, a pack differs from a single task only while it runs.
+    if event in ("cancelled", "killed then cancelled") or (step, place) == ("run", "during")
+]
+
+
 def steps_of_the_hookspecs() -> list[str]:
     """Return the hooks that are steps: all that may not be called after a cancel."""
     hooks = [name for name, function in vars(hookspecs).items() if hasattr(function, "covalent_core_spec")]

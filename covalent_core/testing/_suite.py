@@ -13,12 +13,13 @@ from covalent_core._home import find_home
 from covalent_core.testing._backend import Backend
 from covalent_core.testing._bench import Bench
 from covalent_core.testing._cancelling import Cancelling
+from covalent_core.testing._packs import Packs
 from covalent_core.testing._probes import Stops, ending, processes_about, start_time
 from covalent_core.testing._results import Results
 from covalent_core.testing._warm import WarmDispatcher
 
 
-class ExecutorSuite(Results, Cancelling, Backend):
+class ExecutorSuite(Results, Cancelling, Backend, Packs):
     """The tests that an executor must pass. Subclass it, and say how an executor is made.
 
     ::
@@ -33,9 +34,12 @@ class ExecutorSuite(Results, Cancelling, Backend):
 
     Attributes:
         patience: Seconds that anything may take at most.
+        reports_results: Whether the executor calls `Job.report_results`, so that what a member of a pack has returned
+            can be seen while others run.
     """
 
     patience = 20.0
+    reports_results = False
 
     def executor(self, folder: Path) -> Any:
         """Return a new executor that keeps its files below `folder`, with a short grace period if it has one."""
