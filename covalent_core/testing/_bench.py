@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +18,10 @@ from covalent_core._executors import create, describe
 from covalent_core._home import find_home
 from covalent_core._hooks import BoundExecutor
 from covalent_core._job import TaskCall
+from covalent_core._runner.processes import children
 from covalent_core._store import Store
 from covalent_core.testing._matrix import AFTER_A_CANCEL
-from covalent_core.testing._probes import Call, Stops, kill_dispatcher, wait_until
+from covalent_core.testing._probes import Call, Stops, alive, kill_dispatcher, wait_until
 from covalent_core.testing._tasks import tasks
 
 
@@ -162,20 +164,35 @@ class Bench:
 
     def call(self, hook: str, job: Job, **arguments: Any) -> Any:
         """Call a hook of an executor that this process has made anew from what the store would keep of it."""
+        return self._with_new_executor(lambda executor: executor.call(hook, job=job, **arguments))
+
+    def start(self, job: Job) -> None:
+        """Start a job as a dispatcher does, and return when it has ended."""
+
+        async def provision_and_run(executor: BoundExecutor) -> None:
+            handle = await executor.call("provision", job=job, location=job.location)
+            await executor.call("run", job=job, location=job.location, job_handle=handle)
+
+        before = set(children(os.getpid()))
+        self._with_new_executor(provision_and_run)
+        # What an executor keeps warm ends after it, and may leave files until then.
+        self.until(lambda: not any(map(alive, set(children(os.getpid())) - before)))
+
+    def _with_new_executor(self, use: Callable[[BoundExecutor], Awaitable[Any]]) -> Any:
         bound = BoundExecutor(create(describe(self.executor)))
 
-        async def enter_and_call() -> Any:
+        async def enter_and_use() -> Any:
             async with AsyncExitStack() as stack:
                 if hasattr(bound.executor, "__aenter__"):
                     await stack.enter_async_context(bound.executor)
 
                 with anyio.fail_after(self._author.patience):
-                    return await bound.call(hook, job=job, **arguments)
+                    return await use(bound)
 
         with warnings.catch_warnings():
             # A hook may start a process that outlives the object which started it.
             warnings.simplefilter("ignore", ResourceWarning)
-            return anyio.run(enter_and_call)
+            return anyio.run(enter_and_use)
 
     # --- what must be true ---------------------------------------------------------------------------------------
 

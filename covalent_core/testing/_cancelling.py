@@ -210,8 +210,7 @@ class Cancelling:
         # The order to start comes late, as that of a dispatcher which has died while it gave it: refuse it, or let the
         # job end before it begins.
         with suppress(Exception):
-            handle = bench.call("provision", job, location=job.location)
-            bench.call("run", job, location=job.location, job_handle=handle)
+            bench.start(job)
 
         bench.stops.leave("before-release")
         bench.check_cancelled(bench.end(dispatch_id), before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import covalent_core as ct
@@ -16,13 +15,13 @@ NAMES = ("first", "second", "third")
 LET_GO = {"waiting": 0, "running": 1, "over": 2}
 
 
-def dispatch_pack(bench: Bench, *calls: tuple[Callable[..., Any], *tuple[Any, ...]], **options: Any) -> str:
-    """Dispatch tasks that do not depend on each other as one job."""
+def dispatch_pack(bench: Bench, *calls: tuple[Any, ...]) -> str:
+    """Dispatch tasks that do not depend on each other as one job; each is a function and its arguments."""
 
     @ct.lattice(executor=bench.executor, pack=len(calls))
     def workflow() -> None:
         for function, *arguments in calls:
-            ct.electron(function, **options)(*arguments)
+            ct.electron(function)(*arguments)
 
     return ct.dispatch(workflow)()
 
@@ -35,7 +34,7 @@ def members_of(result: Result) -> list[dict[str, Any]]:
 class Pack:
     """Three tasks in one job."""
 
-    def __init__(self, bench: Bench, *, deaf: bool = False, **options: Any) -> None:
+    def __init__(self, bench: Bench, *, deaf: bool = False) -> None:
         self._bench = bench
         self._folders = {name: bench.notes / name for name in NAMES}
 
@@ -43,7 +42,7 @@ class Pack:
             folder.mkdir()
 
         calls = [(bench.tasks.work, str(folder), name, deaf) for name, folder in self._folders.items()]
-        self.dispatch_id = dispatch_pack(bench, *calls, **options)
+        self.dispatch_id = dispatch_pack(bench, *calls)
 
     def go(self, *names: str) -> None:
         """Let members come to their end, as soon as they begin; all of them if none is named."""

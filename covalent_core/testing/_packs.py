@@ -112,8 +112,8 @@ class Packs:
 
         @ct.lattice(executor=bench.executor, pack="chain")
         def workflow() -> object:
-            large = ct.electron(tasks.repeat)(b"a", 2**20)
-            return ct.electron(tasks.size)(large, ct.electron(tasks.join)(large)[0])
+            repeat, size = ct.electron(tasks.repeat), ct.electron(tasks.size)
+            return size(repeat(repeat(b"a", 2**20), 2))
 
         assert bench.end(ct.dispatch(workflow)()).result == 2 * 2**20
         assert len(bench.called("provision")) == 1
@@ -182,7 +182,7 @@ class Packs:
         @ct.lattice(executor=bench.executor, pack=3)
         def workflow() -> None:
             ct.electron(tasks.size)("abc")
-            ct.electron(tasks.work, timeout=0.5)(str(folder), "slow")
+            ct.electron(timeout=0.5)(tasks.work)(str(folder), "slow")
             ct.electron(tasks.size)("abcd")
 
         result = bench.end(ct.dispatch(workflow)())
