@@ -25,7 +25,7 @@ IN_MEMORY_BYTES = 8 * 2**20
 #: What of this package travels with a job. All of it runs on Python 3.8.
 TRAVELLERS = ("__init__.py", "_deps.py", "_task.py", "errors.py")
 #: What travels as well where a sublattice is built. It runs on Python 3.10.
-COMPOSERS = ("_electron.py", "_exchange.py", "_graph.py", "_lattice.py", "_pickling.py")
+COMPOSERS = ("_electron.py", "_exchange.py", "_graph.py", "_lattice.py", "_pickling.py", "_task_options.py")
 
 
 #: Guarded, so that it can be loaded before there is a job.

@@ -21,6 +21,7 @@ from covalent_core._graph import (
     name_of,
     short,
 )
+from covalent_core._task_options import check_options
 from covalent_core.errors import GraphError
 
 P = ParamSpec("P")
@@ -146,38 +147,6 @@ def electron(
         return lambda function: Electron(function, executor, options, deps)
 
     return Electron(function, executor, options, deps)
-
-
-def check_options(what: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that are set.
-
-    Raises:
-        GraphError: One is unknown or does not fit.
-    """
-    for name, value in options.items():
-        if name not in OPTIONS:
-            raise GraphError(f"{what} has no option {name!r}; options: {', '.join(['executor', *OPTIONS, *DEPS])}")
-
-        kind, least, words = OPTIONS[name]
-        fits = value is None or (isinstance(value, kind) and not isinstance(value, bool) and value >= least)
-
-        if not fits or (name == "timeout" and value == 0):
-            raise GraphError(f"{what}: {name} is {value!r}, expected {words}")
-
-    return {name: value for name, value in options.items() if value is not None}
-
-
-_SECONDS = ((int, float), 0, "a number of seconds")
-
-#: The options of an electron: type, least value, in words.
-OPTIONS: dict[str, tuple[Any, float, str]] = {
-    "retries": (int, 0, "a whole number, 0 or more"),
-    "retry_delay": _SECONDS,
-    "timeout": ((int, float), 0, "a number of seconds above 0"),
-    "grace": _SECONDS,
-}
-
-DEPS = ("deps_pip", "deps_bash", "call_before", "call_after")
 
 
 def describe(executor: Any) -> ExecutorSpec:

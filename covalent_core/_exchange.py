@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from covalent_core._graph import ExecutorSpec, Node, Role, TransportGraph, check_pack
+from covalent_core._graph import ExecutorSpec, Node, Role, TransportGraph
+from covalent_core._task_options import check_options, check_pack
 from covalent_core.errors import GraphError
 
 
@@ -35,14 +36,14 @@ def from_json(content: bytes) -> TransportGraph:
     """
     try:
         document = json.loads(content)
-        graph = TransportGraph(str(document["lattice"]), ExecutorSpec(**document["executor"]))
+        graph = TransportGraph(_name(document["lattice"]), _spec(document["executor"]))
         graph.functions = [_required(text) for text in document["functions"]]
         graph.nodes = [_node_from_json(place, values) for place, values in enumerate(document["nodes"])]
-        graph.edges = {(int(source), int(target)) for source, target in document["edges"]}
+        graph.edges = {(_number(source), _number(target)) for source, target in document["edges"]}
         graph.result = _bytes(document["result"])
-        graph.result_node = document["result_node"]
+        graph.result_node = None if document["result_node"] is None else _number(document["result_node"])
         graph.settings = _settings(**document["settings"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, GraphError) as error:
         raise GraphError(f"what has come back is not a graph: {type(error).__name__}: {error}") from error
 
     _check(graph)
@@ -52,9 +53,10 @@ def from_json(content: bytes) -> TransportGraph:
 def _settings(
     timeout: float | None, pack: int | str | None, args: Sequence[str] = (), kwargs: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    shown = {str(name): str(value) for name, value in (kwargs or {}).items()}
-    seconds = None if timeout is None else float(timeout)
-    return {"timeout": seconds, "pack": check_pack("the sublattice", pack), "args": [*map(str, args)], "kwargs": shown}
+    what = "the sublattice"
+    seconds = check_options(what, {"timeout": timeout}).get("timeout")
+    shown = {_name(name): _name(value) for name, value in (kwargs or {}).items()}
+    return {"timeout": seconds, "pack": check_pack(what, pack), "args": [*map(_name, args)], "kwargs": shown}
 
 
 def _check(graph: TransportGraph) -> None:
@@ -86,20 +88,45 @@ def _node_to_json(node: Node) -> dict[str, Any]:
 
 
 def _node_from_json(place: int, values: dict[str, Any]) -> Node:
-    spec = values["executor"]
-    json.loads(values["options"])
+    options = json.loads(values["options"])
+    check_options("a node", {name: value for name, value in options.items() if name != "fresh"})
     return Node(
         place,
-        str(values["name"]),
+        _name(values["name"]),
         Role(values["role"]),
-        values["function"],
-        [int(source) for source in values["function_sources"]],
+        None if values["function"] is None else _number(values["function"]),
+        [_number(source) for source in values["function_sources"]],
         _bytes(values["call"]),
-        [int(source) for source in values["call_sources"]],
+        [_number(source) for source in values["call_sources"]],
         _bytes(values["value"]),
-        None if spec is None else ExecutorSpec(str(spec["name"]), str(spec["options"])),
+        None if values["executor"] is None else _spec(values["executor"]),
         values["options"],
     )
+
+
+def _spec(values: dict[str, Any]) -> ExecutorSpec:
+    spec = ExecutorSpec(**values)
+
+    if not isinstance(json.loads(spec.options), dict):
+        raise TypeError(f"{spec.options!r} are no options")
+
+    return ExecutorSpec(_name(spec.name), _name(spec.options))
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+
+    # What is no UTF-8 cannot be stored.
+    value.encode()
+    return value
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no number of a node")
+
+    return value
 
 
 def _spec_to_json(spec: ExecutorSpec | None) -> dict[str, str] | None:

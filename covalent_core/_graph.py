@@ -265,20 +265,6 @@ def name_of(output: NodeOutput) -> str:
     return f"{output._ct_node.name}({output._ct_node.node_id})"
 
 
-def check_pack(what: str, pack: int | str | None) -> int | str | None:
-    """Return how to pack.
-
-    Raises:
-        GraphError: It does not fit.
-    """
-    number = isinstance(pack, int) and not isinstance(pack, bool) and pack >= 1
-
-    if pack is not None and not number and pack not in ("chain", "auto"):
-        raise GraphError(f"{what}: pack is {pack!r}, expected a whole number from 1 on, 'chain' or 'auto'")
-
-    return pack
-
-
 def short(value: Any) -> str:
     """Return a value as a name can show it: bounded, on one line."""
     if isinstance(value, (str, bytes, bytearray)):
@@ -289,7 +275,8 @@ def short(value: Any) -> str:
     except Exception:
         text = object.__repr__(value)
 
-    text = " ".join(text.split())
+    # Half a character, as in the name of a file that is not UTF-8, cannot be stored.
+    text = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -34,6 +34,7 @@ class TaskCall:
         call_sources: As `function_sources`, for `call`.
         inputs: Of these outputs those that are known, by node id; the others come from nodes of the same job.
         needs: Every node that must have completed before this one, those outputs' nodes among them.
+        attempt: 0 for the first attempt at this node.
         timeout: Seconds that the function may take, None for ever. The runner sees to it; an executor that runs
             something else must.
         fresh: Whether it needs a process in which nothing has been imported yet.
@@ -48,6 +49,7 @@ class TaskCall:
     call_sources: Sequence[int] = ()
     inputs: Mapping[int, Value] = field(default_factory=dict)
     needs: Sequence[int] = ()
+    attempt: int = 0
     timeout: float | None = None
     fresh: bool = False
     graph: bool = False
@@ -61,7 +63,7 @@ class Job:
         dispatch_id: The dispatch the nodes belong to.
         ticket: Our own unique name for this job; name the job at the backend so, and `find` can find it again.
             At most 50 characters: letters, digits and hyphens.
-        attempt: 0 for the first attempt at these nodes.
+        attempt: 0 for the first attempt at the first of these nodes.
         tasks: The nodes, in the order in which they are to run.
         grace: Seconds a task is given to end by itself when it is cancelled.
         workdir: The directory in which the tasks run, seen from where the runner is started; an executor may set it in
@@ -144,7 +146,6 @@ class Job:
         return {
             "dispatch_id": self.dispatch_id,
             "ticket": self.ticket,
-            "attempt": self.attempt,
             "python": PYTHON,
             "workdir": self.workdir,
             "environment": self.environment,
@@ -156,7 +157,7 @@ class Job:
 def _task_spec(task: TaskCall, function: str) -> dict[str, Any]:
     sources = {"function_sources": list(task.function_sources), "call_sources": list(task.call_sources)}
     call = {"node_id": task.node_id, "function": function, "call": f"call-{task.node_id}"}
-    return {**call, **sources, "needs": list(task.needs), "graph": task.graph}
+    return {**call, **sources, "needs": list(task.needs), "attempt": task.attempt, "graph": task.graph}
 
 
 def _plain(value: Value) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyio import CancelScope, Event, move_on_after, sleep, sleep_forever, to_thread
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, literal_column, select
 
 from covalent_core import _transitions as transitions
 from covalent_core._database import BUSY_SECONDS, is_transient, now
@@ -57,6 +57,7 @@ class StoredDispatch:
     edges: list[tuple[int, int]]
     functions: dict[int, Value]
     executors: dict[int, ExecutorSpec]
+    #: Not released yet, oldest first, each with its nodes.
     jobs: list[tuple[Row[Any], list[int]]]
     children: list[tuple[int, str]]
 
@@ -125,6 +126,7 @@ class Journal:
 
     def _open_jobs(self, connection: Connection, dispatch_id: str) -> list[tuple[Row[Any], list[int]]]:
         query = select(jobs).where(jobs.c.dispatch_id == dispatch_id, jobs.c.released.is_(None))
+        query = query.order_by(literal_column("jobs.rowid"))
         found = []
 
         for row in list(connection.execute(query)):

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from covalent_core._electron import Electron, check_call, check_options, describe
+from covalent_core._electron import Electron, check_call, describe
 from covalent_core._exchange import to_json
 from covalent_core._graph import (
     SUBLATTICE,
@@ -14,13 +14,13 @@ from covalent_core._graph import (
     Role,
     TransportGraph,
     building,
-    check_pack,
     composing,
     graph_being_built,
     is_composing,
     short,
 )
 from covalent_core._pickling import dumps
+from covalent_core._task_options import check_options, check_pack
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -104,21 +104,27 @@ def _with_followers(members: Sequence[WalkNode], nodes: Mapping[int, WalkNode], 
             continue
 
         for target in (nodes[node_id] for node_id in node.targets):
-            if len(found) < MOST and target.node_id not in inside and _can_follow(target, node, nodes, inside, chain):
+            if (
+                len(found) < MOST
+                and target.node_id not in inside
+                and _can_follow(target, members[0], nodes, inside, chain)
+            ):
                 inside.add(target.node_id)
                 found.append(target)
 
     return found
 
 
-def _can_follow(target: WalkNode, node: WalkNode, nodes: Mapping[int, WalkNode], inside: set[int], chain: bool) -> bool:
+def _can_follow(
+    target: WalkNode, first: WalkNode, nodes: Mapping[int, WalkNode], inside: set[int], chain: bool
+) -> bool:
     if target.status != Status.NEW_OBJECT or target.attempt:
         return False
 
-    outside = [nodes[source] for source in target.sources - inside]
+    if not all(nodes[source].status == Status.COMPLETED for source in target.sources - inside):
+        return False
 
     if target.role == Role.OPERATION:
-        return not outside
+        return True
 
-    joins = chain and target.role == Role.TASK and target.executor == node.executor and not target.needs_own_process
-    return joins and all(source.status == Status.COMPLETED for source in outside)
+    return chain and target.role == Role.TASK and target.executor == first.executor and not target.needs_own_process

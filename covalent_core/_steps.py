@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from anyio import CancelScope, CapacityLimiter, fail_after, move_on_after, to_thread
 
 from covalent_core._attempts import ATTEMPT_SECONDS, Attempts, pauses
+from covalent_core._database import is_transient
 from covalent_core._exchange import from_json
 from covalent_core._hooks import BoundExecutor
 from covalent_core._job import Job, Results
@@ -210,7 +211,16 @@ class JobRun:
             return [NodeEnd(end.node_id, Status.FAILED, str(error), "run", end.started, end.ended)]
 
         await stop("before-sublattice")
-        child = await to_thread.run_sync(store.add_sublattice, dispatch_id, end.node_id, graph)
+
+        try:
+            child = await to_thread.run_sync(store.add_sublattice, dispatch_id, end.node_id, graph)
+        except Exception as error:
+            if is_transient(error):
+                raise
+
+            message = f"the graph of the sublattice cannot be stored: {type(error).__name__}: {error}"
+            return [NodeEnd(end.node_id, Status.FAILED, message, "run", end.started, end.ended)]
+
         await stop("after-sublattice")
         self.journal.look_for_orders()
 

@@ -31,8 +31,17 @@ class Prepared:
         self._names = compiled.positiontup or []
 
     def execute(self, cursor: DBAPICursor, rows: list[dict[str, Any]]) -> None:
-        """Write many rows at once."""
-        cursor.executemany(self._text, [tuple(row[name] for name in self._names) for row in rows])
+        """Write many rows at once. Half a character in a text, which UTF-8 does not have, is written as its escape."""
+        values = [tuple(row[name] for name in self._names) for row in rows]
+
+        try:
+            cursor.executemany(self._text, values)
+        except UnicodeEncodeError:
+            cursor.executemany(self._text, [tuple(map(_storable, row)) for row in values])
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 _here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))

@@ -51,6 +51,8 @@ class Walk:
         self._on_child = on_child
         self._pack = json.loads(stored.dispatch.pack)
         self._stored_jobs = stored.jobs
+        # The job that each node is in: the last that it was given to. One before that may still have to be released.
+        self._job_of = {node_id: row.ticket for row, members in stored.jobs for node_id in members}
         self._functions = stored.functions
         self._edges = stored.edges
         self._runs: dict[str, JobRun] = {}
@@ -128,8 +130,9 @@ class Walk:
         job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)))
         job.location, job.job_handle = row.location, row.handle
         payload = None if row.payload is None or row.location is not None else self._open(row.payload)
-        # One that is NEW_OBJECT again has been given to another job; one with a dispatch of its own needs this no more.
+        # One that is NEW_OBJECT again is to be given to another job; one with a dispatch of its own needs this no more.
         closed = {node.node_id for node in nodes if node.status.terminal or node.status == Status.NEW_OBJECT}
+        closed |= {node_id for node_id in members if self._job_of[node_id] != row.ticket}
         known = {"open_nodes": {*members} - closed - {*self._children}, "resumed": True, "payload": payload}
         self._submit(nodes, job, **known, cancel_since=row.cancel_since, cancel_attempts=row.cancel_attempts)
 
@@ -162,6 +165,7 @@ class Walk:
             node.call_sources,
             {source: resolve(value) for source, value in inputs.items() if value is not None},
             sorted(node.sources),
+            node.attempt,
             node.options.get("timeout"),
             node.options.get("fresh", False),
             node.role == Role.SUBLATTICE,

@@ -100,15 +100,19 @@ def describe(error: BaseException, spec: Dict[str, Any]) -> Outcome:
     return ("CANCELLED", str(error)) if isinstance(error, TaskCancelledError) else ("FAILED", text)
 
 
-def record_of(outcome: Outcome, started: Optional[float], content: Spool) -> bytes:
-    """Return the outcome of a node, with what it wrote to its standard output and error."""
+def record_of(outcome: Outcome, started: Optional[float], content: Spool, *, begun: bool = True) -> bytes:
+    """Return the outcome of a node, with what it wrote to its standard output and error.
+
+    Args:
+        begun: Whether it has begun; what is there now was written by another one otherwise.
+    """
     header = {
         "status": outcome[0],
         "error": outcome[1],
         "started": started,
         "ended": time.time(),
-        "stdout": take_output(1),
-        "stderr": take_output(2),
+        "stdout": take_output(1) if begun else "",
+        "stderr": take_output(2) if begun else "",
         "file": content.close(),
     }
     return json.dumps(header).encode() + b"\n" + content.take()

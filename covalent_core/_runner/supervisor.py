@@ -257,7 +257,7 @@ class Supervisor:
 
         for node_id in set(new) - {running} - set(job["outcomes"]):
             job["cancelled"].append(node_id)
-            self._keep(node_id, record_of(("TERMINATED", "stopped by a cancel"), None, Spool("")))
+            self._keep(node_id, record_of(("TERMINATED", "stopped by a cancel"), None, Spool(""), begun=False))
 
         job["cancelled"] += [node_id for node_id in new if node_id == running]
         self._stop_running(running if running in new else None, "TERMINATED", "stopped by a cancel", grace)
@@ -453,9 +453,9 @@ class Supervisor:
         left = [node_id for node_id in job["node_ids"] if node_id not in job["outcomes"]]
         ending = left if only is None else [node_id for node_id in left if node_id == only]
 
-        for node_id in ending:
+        for place, node_id in enumerate(ending):
             note = version_note(job["python"]) if status == "FAILED" else ""
-            self._keep(node_id, record_of((status, error + note), None, Spool("")))
+            self._keep(node_id, record_of((status, error + note), None, Spool(""), begun=place == 0))
 
         if len(left) > len(ending):
             self._give()

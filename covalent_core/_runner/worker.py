@@ -91,7 +91,7 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
 
     started = time.time()
     content = Spool(prefix + ".value")
-    _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], spec["attempt"]))
+    _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], task["attempt"]))
 
     try:
         os.environ.update(spec["environment"])
@@ -196,7 +196,7 @@ def run_job(
         if not progress.begin(place):
             answer = (node_id, b"")
         elif any(need in members and need not in spec["values"] for need in task["needs"]):
-            answer = (node_id, record_of(("SKIPPED", None), None, Spool("")))
+            answer = (node_id, record_of(("SKIPPED", None), None, Spool(""), begun=False))
         else:
             answer = (node_id, fit_in_message(node, run_task(spec, task, node)))
 

@@ -100,6 +100,21 @@ def test_a_task_knows_its_attempt(home: Path, tmp_path: Path) -> None:
     assert ct.dispatch_sync(workflow)().result == 1
 
 
+def test_what_follows_in_a_pack_has_an_attempt_of_its_own(home: Path, tmp_path: Path) -> None:
+    @ct.electron
+    def which(value):
+        return ct.current_task().attempt
+
+    # In the pause the other is given back, so that the next job has both.
+    stubborn = trying(1, retry_delay=0.2)
+
+    @ct.lattice(pack="chain")
+    def workflow(folder):
+        return which(stubborn(folder, "task", 1))
+
+    assert ct.dispatch_sync(workflow)(tmp_path).result == 0
+
+
 def test_defaults_of_the_lattice_hold_where_the_electron_says_nothing(home: Path, tmp_path: Path) -> None:
     never = trying(0)
 
@@ -231,6 +246,23 @@ def test_a_cancelled_task_is_never_tried_again(home: Path, tmp_path: Path) -> No
     assert runs(tmp_path, "task") == runs(tmp_path, "deaf") == 1
 
 
+def test_a_task_that_cancels_itself_is_never_tried_again(home: Path, tmp_path: Path) -> None:
+    @ct.electron(retries=3)
+    def give_up(folder):
+        note(folder, "task")
+        raise ct.TaskCancelledError("nothing to do")
+
+    @ct.lattice
+    def workflow(folder):
+        return give_up(folder)
+
+    node = ct.dispatch_sync(workflow)(tmp_path).get_node_result(0)
+
+    assert (node["status"], node["error"]) == (Status.CANCELLED, "nothing to do")
+    assert node["attempts"] == []
+    assert runs(tmp_path, "task") == 1
+
+
 # --- time limits -------------------------------------------------------------------------------------------------
 
 
@@ -271,7 +303,6 @@ def test_a_task_that_takes_too_long_may_be_tried_again(home: Path, tmp_path: Pat
     assert not any_alive([int(pid) for pid in first.split()])
 
 
-@pytest.mark.xfail(strict=True, reason="a task that listens and times out ends CANCELLED")
 def test_a_time_limit_leaves_the_task_its_grace(home: Path, tmp_path: Path) -> None:
     @ct.electron(timeout=0.3, grace=10)
     def careful(folder):
