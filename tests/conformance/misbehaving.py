@@ -500,7 +500,7 @@ class ChangesItsOptions(NiceExecutor):
 # --- packs -----------------------------------------------------------------------------------------------------------
 
 
-@caught_by("test_pack_matrix[cancelled-during-run-running]", "is CANCELLED")
+@caught_by("test_pack_matrix[cancelled-during-run-running]", "stopped by SIGTERM")
 class CancelsThePack(NicePacksExecutor):
     """Ends the whole job where one member is to be cancelled."""
 
@@ -518,7 +518,7 @@ class SaysStoppedTooEarly(NicePacksExecutor):
         Path(location, "results", f"{job.ticket}.cancel").write_text(json.dumps(node_ids))
 
 
-@caught_by("test_pack_matrix[cancelled-during-run-waiting]", "alive")
+@caught_by("test_pack_matrix[cancelled-during-run-waiting]", "stopped by a cancel")
 class CancelsAnotherMember(NicePacksExecutor):
     """Counts members from one."""
 
@@ -566,7 +566,7 @@ class CancelsOnlyItsOwnMembers(NicePacksExecutor):
         await NicePacksExecutor.cancel_members(self, job, location, job_handle, node_ids)
 
 
-@caught_by("test_a_pack_is_one_job_with_one_handle", "assert ('")
+@caught_by("test_a_pack_is_one_job_with_one_handle", "third")
 class MixesUpMembers(NicePacksExecutor):
     """Brings back the outcome of the last member as that of the first."""
 
