@@ -81,7 +81,7 @@ class Submission:
     def kill(self, node_ids: Iterable[int], now: float) -> None:
         """End nodes; what is still to come goes on at once."""
         for node in node_ids:
-            if now < self.runs[node].ends - SPARE:
+            if now < self.runs[node].ends - SPARE and self.runs[node].outcome != "SKIPPED":
                 begins = self.runs[node].begins if self.runs[node].begins <= now else math.inf
                 self.runs[node] = Run(begins, now if begins <= now else math.inf, "killed")
 
