@@ -314,7 +314,9 @@ class World:
         jobs: dict[str, list[int]] = {}
 
         if self._packs:
-            query = "SELECT ticket, node_id FROM job_nodes JOIN jobs USING (ticket) WHERE dispatch_id = ? ORDER BY place"
+            query = (
+                "SELECT ticket, node_id FROM job_nodes JOIN jobs USING (ticket) WHERE dispatch_id = ? ORDER BY place"
+            )
 
             for ticket, node in self._reader.execute(query, (dispatch_id,)):
                 jobs.setdefault(ticket, []).append(node)
