@@ -265,6 +265,10 @@ class Walk:
         self._on_child()
 
     def _look_at_children(self) -> None:
+        # While jobs are still to be taken up it is too early; `start` comes here after them.
+        if self._stored_jobs:
+            return
+
         for node_id, dispatch_id in list(self._children.items()):
             if Status(self._journal.get_dispatch(dispatch_id).status).terminal:
                 self.sublattice_ended(node_id)

@@ -110,8 +110,9 @@ def cancel_members(job: Job, location: str, job_handle: str, node_ids: list[int]
 def find(job: Job, location: str) -> str | None:
     """Return the job handle that the backend knows under this job's ticket, or None. Default: None.
 
-    Called where `provision` may have been accepted but its answer was not stored. If ``job.cancel_requested``, a job
-    that is not found must not start afterwards.
+    Called where `provision` may have been accepted but its answer was not stored. None means that nothing will come of
+    that request: one that is still on its way, because its dispatcher has died, is waited for or barred before. If
+    ``job.cancel_requested``, nothing may start under this ticket afterwards.
     """
 
 

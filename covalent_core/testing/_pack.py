@@ -43,6 +43,8 @@ class Pack:
 
         calls = [(bench.tasks.work, str(folder), name, deaf) for name, folder in self._folders.items()]
         self.dispatch_id = dispatch_pack(bench, *calls)
+        # Known before a dispatcher is killed: to ask for them afterwards would start another one.
+        self._node_ids = [node["node_id"] for node in members_of(ct.get_result(self.dispatch_id))]
 
     def go(self, *names: str) -> None:
         """Let members come to their end, as soon as they begin; all of them if none is named."""
@@ -52,7 +54,10 @@ class Pack:
     def bring_to(self, member: str) -> None:
         """Return when the second member is waiting, running or over, and another one runs where it does not."""
         let_go = LET_GO[member]
-        self.go(*NAMES[:let_go]) if let_go else None
+
+        for name in NAMES[:let_go]:
+            self.go(name)
+
         self._bench.until(lambda: self.runs(NAMES[let_go]))
         assert self.alive(NAMES[let_go]), "the probe `alive` does not see a task that runs"
 
@@ -67,11 +72,11 @@ class Pack:
 
     def node(self, name: str) -> dict[str, Any]:
         """Return all that is known of a member now."""
-        return members_of(ct.get_result(self.dispatch_id))[NAMES.index(name)]
+        return self._bench.node(self.dispatch_id, self._node_ids[NAMES.index(name)])
 
     def cancel(self, *names: str) -> ct.CancelOutcome:
         """Cancel members."""
-        return ct.cancel(self.dispatch_id, [self.node(name)["node_id"] for name in names])
+        return ct.cancel(self.dispatch_id, [self._node_ids[NAMES.index(name)] for name in names])
 
     def wait_until_cancelled(self, name: str) -> None:
         """Return when a member is cancelled; nothing of it may be alive then."""

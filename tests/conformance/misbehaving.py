@@ -1,6 +1,6 @@
 """Executors that each do one thing wrong, and the test of the suite that catches it.
 
-They are all the example of the documentation but for what is written here.
+They are all one of the examples of the documentation but for what is written here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anyio import sleep, sleep_forever
 from covalent_core_nice import NiceExecutor, handle_of, is_alive, process_id, runners_in
+from covalent_core_nice_packs import NicePacksExecutor, over, results_of
 
 from covalent_core import Job, hookimpl
+from covalent_core._bundle import pack
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Fault:
     @property
     def name(self) -> str:
         return self.executor.__name__
+
+    @property
+    def flawless(self) -> type:
+        """The same executor without the fault."""
+        return self.executor.__bases__[0]
 
     @property
     def description(self) -> str:
@@ -488,6 +495,148 @@ class ChangesItsOptions(NiceExecutor):
 
     def __post_init__(self) -> None:
         self.folder += "/jobs"
+
+
+# --- packs -----------------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_pack_matrix[cancelled-during-run-running]", "stopped by SIGTERM")
+class CancelsThePack(NicePacksExecutor):
+    """Ends the whole job where one member is to be cancelled."""
+
+    @hookimpl
+    async def cancel_members(self, job_handle: str) -> None:
+        await NiceExecutor.cancel(self, job_handle)
+
+
+@caught_by("test_a_member_that_ignores_sigterm_is_killed", "alive while second is CANCELLED")
+class SaysStoppedTooEarly(NicePacksExecutor):
+    """Gives the order to end a member, and says that it has ended."""
+
+    @hookimpl
+    async def cancel_members(self, job: Job, location: str, node_ids: list[int]) -> None:
+        Path(location, "results", f"{job.ticket}.cancel").write_text(json.dumps(node_ids))
+
+
+@caught_by("test_pack_matrix[cancelled-during-run-waiting]", "stopped by a cancel")
+class CancelsAnotherMember(NicePacksExecutor):
+    """Counts members from one."""
+
+    @hookimpl
+    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> None:
+        before = [job.node_ids[job.node_ids.index(node_id) - 1] for node_id in node_ids]
+        await NicePacksExecutor.cancel_members(self, job, location, job_handle, before)
+
+
+@caught_by("test_pack_matrix[cancelled-during-run-over]", "did not come about")
+class ConfirmsNoMemberThatIsOver(NicePacksExecutor):
+    """Raises if a member that is to be cancelled has ended already."""
+
+    @hookimpl
+    async def run(self, job_handle: str) -> None:
+        await NiceExecutor.run(self, job_handle)
+
+    @hookimpl
+    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> None:
+        if over(job, location, node_ids):
+            raise LookupError("no such member")
+
+        await NicePacksExecutor.cancel_members(self, job, location, job_handle, node_ids)
+
+
+@caught_by("test_pack_matrix[killed-then-cancelled-during-run-running]", "did not come about")
+@dataclass
+class CancelsOnlyItsOwnMembers(NicePacksExecutor):
+    """Can end members only of what this very object has started."""
+
+    def __post_init__(self) -> None:
+        self._started: set[str] = set()
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        handle = str(NiceExecutor.provision(self, location))
+        self._started.add(handle)
+        return handle
+
+    @hookimpl
+    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> None:
+        if job_handle not in self._started:
+            raise LookupError("not mine")
+
+        await NicePacksExecutor.cancel_members(self, job, location, job_handle, node_ids)
+
+
+@caught_by("test_a_pack_is_one_job_with_one_handle", "third")
+class MixesUpMembers(NicePacksExecutor):
+    """Brings back the outcome of the last member as that of the first."""
+
+    @hookimpl
+    async def run(self, job_handle: str) -> None:
+        await NiceExecutor.run(self, job_handle)
+
+    @hookimpl
+    def fetch(self, job: Job, location: str) -> dict[str, Path]:
+        files = [results_of(job, location, node_id) for node_id in job.node_ids]
+        names = [file.name for group in files for file in group]
+        return dict(zip(names, [file for group in files[::-1] for file in group], strict=True))
+
+
+@caught_by("test_a_pack_is_one_job_with_one_handle", "without an outcome")
+class ForgetsAMember(NicePacksExecutor):
+    """Brings back the outcomes of all members but the last."""
+
+    @hookimpl
+    async def run(self, job_handle: str) -> None:
+        await NiceExecutor.run(self, job_handle)
+
+    @hookimpl
+    def fetch(self, job: Job, location: str) -> Path:
+        for file in results_of(job, location, job.node_ids[-1]) if len(job.tasks) > 1 else []:
+            file.unlink()
+
+        return Path(location, "results")
+
+
+@caught_by("test_an_end_of_a_member_is_seen_no_earlier_than_it_comes", "RUNNING")
+class ReportsTooEarly(NicePacksExecutor):
+    """Takes a member for one that has ended when another one has."""
+
+    @hookimpl
+    async def run(self, job: Job, location: str, job_handle: str) -> None:
+        while is_alive(job_handle):
+            if node_ids := over(job, location, job.node_ids):
+                (file,) = results_of(job, location, node_ids[0])
+                job.report_results({f"{job.ticket}.{node_id}.outcome": file.read_bytes() for node_id in job.node_ids})
+
+            await sleep(0.05)
+
+
+@caught_by("test_an_end_of_a_member_is_seen_no_earlier_than_it_comes", "did not come about")
+class ReportsAtTheEnd(NicePacksExecutor):
+    """Promises to tell when a member has ended, and tells when all have."""
+
+    @hookimpl
+    async def run(self, job_handle: str) -> None:
+        await NiceExecutor.run(self, job_handle)
+
+
+@caught_by("test_a_pack_is_one_job_with_one_handle", "without an outcome")
+class EndsWithTheFirst(NicePacksExecutor):
+    """Takes a pack for one that has ended when its first member has."""
+
+    @hookimpl
+    async def run(self, job: Job, location: str, job_handle: str) -> None:
+        while is_alive(job_handle) and not over(job, location, job.node_ids[:1]):
+            await sleep(0.001)
+
+
+@caught_by("test_a_member_that_takes_too_long_is_ended_alone", "is RUNNING after")
+class KnowsNoTimeouts(NicePacksExecutor):
+    """Sends a payload in which no task has a timeout."""
+
+    @hookimpl
+    def pickle(self, job: Job) -> bytes | memoryview:
+        return pack(replace(job, tasks=tuple(replace(task, timeout=None) for task in job.tasks)))
 
 
 async def until_begun(folder: str, times: int = 1) -> None:

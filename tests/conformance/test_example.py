@@ -23,9 +23,10 @@ class TestNiceExecutor(ExecutorSuite):
         return f"{new.split('.')[0]}.{old.split('.')[1]}"
 
 
-def test_it_is_the_one_that_the_documentation_shows() -> None:
+@pytest.mark.parametrize("name", ["covalent_core_nice.py", "covalent_core_nice_packs.py"])
+def test_it_is_the_one_that_the_documentation_shows(name: str) -> None:
     root = Path(__file__).parents[2]
     page = (root / "docs" / "writing-an-executor.md").read_text()
-    _, _, shown = page.partition("```python\n# file: covalent_core_nice.py\n")
+    _, _, shown = page.partition(f"```python\n# file: {name}\n")
 
-    assert shown.partition("```\n")[0] == (root / "tests" / "plugins" / "covalent_core_nice.py").read_text()
+    assert shown.partition("```\n")[0] == (root / "tests" / "plugins" / name).read_text()

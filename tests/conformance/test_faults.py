@@ -23,8 +23,9 @@ try:
 finally:
     del sys.path[:2]
 
-CATCHERS = sorted({fault.test for fault in FAULTS})
-INSTALLED = "\n".join(f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS)
+CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
+INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]
+INSTALLED += ["nice-packs = covalent_core_nice_packs:NicePacksExecutor"]
 
 
 @dataclass
@@ -41,11 +42,11 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     installed = folder / "misbehaving-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Name: misbehaving\nVersion: 1.0\n")
-    (installed / "entry_points.txt").write_text(f"[covalent_core.executors]\n{INSTALLED}\n")
+    (installed / "entry_points.txt").write_text("\n".join(["[covalent_core.executors]", *INSTALLED, ""]))
 
     suites = HERE / "fault_suites.py"
     wanted = [f"{suites}::Test{fault.name}::{fault.test}" for fault in FAULTS]
-    wanted += [f"{suites}::TestNiceExecutor::{test}" for test in CATCHERS]
+    wanted += [f"{suites}::Test{executor}::{test}" for executor, test in CATCHERS]
     report = folder / "report.xml"
     options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", f"--junitxml={report}", f"--basetemp={folder}/t"]
     paths = os.pathsep.join(map(str, (PLUGINS, HERE, folder)))
@@ -74,9 +75,9 @@ def test_a_fault_is_caught(outcomes: dict[tuple[str, str], Outcome], fault: Faul
     assert fault.words in failure, failure
 
 
-@pytest.mark.parametrize("test", CATCHERS)
-def test_without_a_fault_nothing_is_caught(outcomes: dict[tuple[str, str], Outcome], test: str) -> None:
-    assert outcomes["NiceExecutor", test].failure is None
+@pytest.mark.parametrize(("executor", "test"), CATCHERS)
+def test_without_a_fault_nothing_is_caught(outcomes: dict[tuple[str, str], Outcome], executor: str, test: str) -> None:
+    assert outcomes[executor, test].failure is None
 
 
 def test_there_are_enough_faults() -> None:

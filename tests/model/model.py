@@ -1,65 +1,100 @@
-"""What may happen to a dispatch, told by its graph and its history alone: points 1 to 6, 9 and 10 of the contract.
+"""What may happen to a dispatch, told by its graph and its history alone: points 1 to 10 of the contract.
 
 It knows nothing of the code under test. A world tells it what a client, a backend and a reader of the store see, at the
-moment at which they see it; `Violation` is raised at the first thing that the contract does not allow.
+moment at which they see it; `Violation` is raised at the first thing that the contract does not allow. What is said
+about the runs of nodes, and about those that come back to run again, stands in `runs`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from runs import Runs, Violation, must
 
 STEPS = ("pickle", "upload", "provision", "run", "fetch")
 #: What of a job must be in the store before a step may follow it.
-NEEDS = {"upload": "payload", "provision": "location", "run": "handle", "fetch": "handle"}
+NEEDS = {"upload": "payload", "provision": "location", "run": "handle", "fetch": "handle", "cancel_members": "handle"}
 TERMINAL = {"COMPLETED", "FAILED", "CANCELLED"}
 STOPPED = TERMINAL | {"CANCELLING"}
+ABORTED = {"CANCELLING", "CANCELLED"}
 NEXT = {
     "NEW_OBJECT": {"DISPATCHING", "CANCELLED"},
-    "DISPATCHING": {"RUNNING"} | STOPPED - {"COMPLETED"},
-    "RUNNING": STOPPED,
+    "DISPATCHING": {"RUNNING", "NEW_OBJECT"} | STOPPED - {"COMPLETED"},
+    "RUNNING": {"NEW_OBJECT"} | STOPPED,
     "CANCELLING": {"CANCELLED"},
 }
 
-
-class Violation(AssertionError):  # noqa: N818
-    """The contract does not allow what has been seen."""
+__all__ = ["Model", "Node", "Plan", "Violation", "must"]
 
 
-def must(condition: object, text: str) -> None:
-    if not condition:
-        raise Violation(text)
+@dataclass(frozen=True)
+class Plan:
+    """A node as it is drawn, and what may happen to it: `breaks` and `aborts` take all of its job with them."""
+
+    sources: frozenset[int] = frozenset()
+    role: str = "task"
+    retries: int = 0
+    delay: float = 0.0
+    fails: bool = False
+    breaks: bool = False
+    aborts: bool = False
+
+
+class Node(NamedTuple):
+    """A node as it is seen."""
+
+    status: str = "NEW_OBJECT"
+    error: str = ""
+    attempt: int = 0
 
 
 class Model:
-    """One dispatch. `may_fail` and `may_abort`: the nodes that their own task, or an executor, may end so."""
+    """One dispatch; `below` are those of its sublattices, by their nodes."""
 
-    def __init__(self, sources: dict[int, set[int]], may_fail: set[int], may_abort: set[int]) -> None:
-        self.sources, self.may_fail, self.may_abort = sources, may_fail, may_abort
-        self.nodes = dict.fromkeys(sources, ("NEW_OBJECT", ""))
-        self.trail: dict[int, list[str]] = {node: [] for node in sources}
+    def __init__(self, plans: dict[int, Plan], *, ends_members: bool) -> None:
+        self.plans = plans
+        self.runs = Runs(plans, ends_members=ends_members)
+        self.nodes = dict.fromkeys(plans, Node())
+        self.trail: dict[int, list[str]] = {node: [] for node in plans}
         self.end: tuple[str, object] | None = None
         self.ordered: set[int] = set()
         self.whole, self.restarts = False, 0
         self.calls: dict[str, list[tuple[str, int]]] = defaultdict(list)
         self.above: dict[int, set[int]] = {}
+        self.below: dict[int, Model] = {}
 
-        for node in sorted(sources):
-            self.above[node] = sources[node].union(*(self.above[source] for source in sources[node]))
+        for node, plan in sorted(plans.items()):
+            self.above[node] = set(plan.sources).union(*(self.above[source] for source in plan.sources))
+
+    # --- orders and calls ----------------------------------------------------------------------------------------
 
     def cancelled(self, named: list[int] | None, truthy: bool, stopped: set[int]) -> None:
         """`ct.cancel` has returned: it stops what had not ended and was not being ended, and says so (1, 5, 10)."""
-        targets = set(self.sources if named is None else named)
-        expected = {node for node in targets if self.nodes[node][0] not in STOPPED}
+        expected = self._order(set(self.plans if named is None else named), whole=named is None)
         must(stopped == expected and truthy == bool(expected), f"cancel says it stopped {stopped}, it was {expected}")
+
+    def _order(self, targets: set[int], *, whole: bool) -> set[int]:
+        """An order takes all of the sublattices at its targets (7)."""
+        expected = {node for node in targets if self.nodes[node].status not in STOPPED}
         self.ordered |= expected
-        self.whole |= named is None and truthy
+        self.whole |= whole and bool(expected)
+
+        for node, child in self.below.items():
+            if node in targets and self.nodes[node].status not in TERMINAL and child.end is None:
+                child._order(set(child.plans), whole=True)
+
+        return expected
 
     def called(self, hook: str, ticket: str, nodes: list[int], stored: dict[str, object]) -> None:
         """A hook is called; `stored` is what of the job is on disk at this moment (2, 3, 9)."""
         must(stored and not stored["released"], f"{hook} of {ticket}, which is not stored, or as released")
         must(hook not in NEEDS or stored[NEEDS[hook]], f"{hook} of {ticket} without {NEEDS.get(hook)}")
-        live = [node for node in nodes if self.nodes[node][0] not in STOPPED]
+        # The nodes of a pack may end before it does; a step is for those that are not cancelled and still its own.
+        over = STOPPED if len(nodes) == 1 else ABORTED
+        live = [node for node in nodes if self.nodes[node].status not in over and self.runs.is_in(node, ticket)]
         must(hook not in STEPS or live, f"{hook} of {ticket}: {[self.nodes[node] for node in nodes]}")
         releases = [restarts for earlier, restarts in self.calls[ticket] if earlier == "release"]
         must(hook == "release" or not releases, f"{hook} of {ticket} after its release")
@@ -67,45 +102,86 @@ class Model:
         must(self.restarts not in releases, f"{ticket} is released again")
         self.calls[ticket].append((hook, self.restarts))
 
-    def saw(self, dispatch: tuple[str, object], nodes: dict[int, tuple[str, str]], runs: dict[int, list[str]]) -> None:
-        """Look at status and error of all nodes, and how each run of a node stands at the backend (3, 4, 5, 6)."""
-        roots = {node for node, (status, _) in nodes.items() if self._own(node, status)}
+    def ends_members(self, ticket: str, nodes: list[int]) -> None:
+        """`cancel_members` is called for nodes that are to be cancelled, and no others (8)."""
+        found = [self.nodes[node].status for node in nodes]
+        must(set(found) <= ABORTED, f"cancel_members of {ticket} for nodes {nodes}, which are {found}")
 
-        for node, (new, error) in nodes.items():
-            self._saw_node(node, new, error, nodes, roots & self.above[node])
-            ran = runs.get(node, [])
-            must(len(ran) <= 1, f"node {node} has run more than once: {ran}")
-            must("alive" not in ran or new not in TERMINAL, f"node {node} is {new} and alive")
-            must(new != "COMPLETED" or ran == ["COMPLETED"], f"node {node} is {new}, and at the backend {ran}")
+    # --- what is seen --------------------------------------------------------------------------------------------
+
+    def adopted(self, node: int, child: Model) -> None:
+        """A sublattice has been stored: one for each node, and none for a node that is cancelled (7)."""
+        must(node not in self.below, f"node {node} has a second sublattice")
+        must(self.nodes[node].status not in STOPPED, f"node {node}, {self.nodes[node]}, gets a sublattice")
+        self.below[node] = child
+
+    def saw(
+        self,
+        dispatch: tuple[str, object],
+        nodes: dict[int, Node],
+        jobs: dict[str, list[int]],
+        runs: dict[int, list[tuple[str, str]]],
+        now: float,
+    ) -> None:
+        """Look at all nodes, which jobs they are in, and how each run stands at the backend (3, 4, 5, 6, 8)."""
+        self.runs.saw(self.nodes, nodes, jobs, runs, now)
+        roots = {node for node, new in nodes.items() if self._own(node, new.status)}
+
+        for node, new in nodes.items():
+            self._saw_change(node, self.nodes[node], new)
+            self._saw_cause(node, new, nodes, roots & self.above[node])
+
+            if self.plans[node].role == "sublattice":
+                self._saw_sublattice(node, new.status)
 
         self.nodes = nodes
         must(self.end in (None, dispatch), f"dispatch {self.end} becomes {dispatch}")
         must(dispatch[0] not in TERMINAL or dispatch[0] == self._outcome(), f"dispatch is {dispatch[0]}: {nodes}")
         self.end = dispatch if dispatch[0] in TERMINAL else None
 
-    def _saw_node(self, node: int, new: str, error: str, nodes: dict[int, tuple[str, str]], roots: set[int]) -> None:
-        old, told = self.nodes[node]
-        own = self._own(node, new)
-        ready = all(nodes[source][0] == "COMPLETED" for source in self.sources[node])
-        cause = re.search(r"node (\d+)", error)
-        must(new == old or new in NEXT.get(old, ()), f"node {node} goes from {old} to {new}")
-        must(old not in TERMINAL or error == told, f"the error of node {node} changes from {told!r} to {error!r}")
-        must(ready or new in ("NEW_OBJECT", "CANCELLED"), f"node {node} is {new} before all it needs is COMPLETED")
-        must(node not in self.ordered or new in ("CANCELLING", "CANCELLED"), f"node {node}, to be cancelled, is {new}")
-        must(new not in ("CANCELLING", "CANCELLED") or own or roots, f"node {node} is {new} without a cause")
-        must(not roots or new == "CANCELLED", f"node {node} is {new} below {roots}")
-        must(new != "CANCELLED" or own or (cause and int(cause[1]) in roots), f"node {node}, below {roots}: {error!r}")
-        must(new != "FAILED" or node in self.may_fail, f"node {node} is FAILED: {error}")
-        self.trail[node] += [new] * (new != old)
+    def _saw_change(self, node: int, old: Node, new: Node) -> None:
+        status = new.status
+        must(status == old.status or status in NEXT.get(old.status, ()), f"node {node} goes from {old} to {new}")
+        must(old.status not in TERMINAL or new == old, f"node {node} changes from {old} to {new}")
+        must(node not in self.ordered or status in ABORTED, f"node {node}, to be cancelled, is {new}")
+        failed = self.runs.may_fail(node) or self._child_is(node, "FAILED")
+        must(status != "FAILED" or failed, f"node {node} is {new}")
+        tries = new.attempt < self.plans[node].retries and node not in self.below
+        must(status != "FAILED" or not tries, f"node {node} is {new} and may be tried again")
+        self.trail[node] += [status] * (status != old.status)
+
+    def _saw_cause(self, node: int, new: Node, nodes: dict[int, Node], roots: set[int]) -> None:
+        """`roots`: what it needs and what has not completed for a reason of its own."""
+        own = self._own(node, new.status)
+        ready = all(nodes[s].status == "COMPLETED" or self.runs.share(s, node) for s in self.plans[node].sources)
+        cause = re.search(r"node (\d+)", new.error)
+        must(ready or new.status in ("NEW_OBJECT", "CANCELLED"), f"node {node} is {new}, what it needs is not complete")
+        must(new.status not in ABORTED or own or roots, f"node {node} is {new} without a cause")
+        must(not roots or new.status in ABORTED, f"node {node} is {new} below {roots}")
+        must(new.status != "CANCELLED" or own or (cause and int(cause[1]) in roots), f"node {node}, {roots}: {new}")
+
+    def _saw_sublattice(self, node: int, status: str) -> None:
+        """The end of a sublattice is that of its node (7)."""
+        child = self.below.get(node)
+        end = child and child.end and child.end[0]
+        must(child is None or status in STOPPED | {"RUNNING"}, f"node {node} has a sublattice and is {status}")
+        must(child is None or end or status not in TERMINAL, f"node {node} is {status}, its sublattice goes on")
+        must(status != "COMPLETED" or end == status, f"node {node} is {status}, its sublattice is {end}")
+        must(status != "FAILED" or end in (None, status), f"node {node} is {status}, its sublattice is {end}")
+
+    def _child_is(self, node: int, status: str) -> bool:
+        child = self.below.get(node)
+        return child is not None and child.end is not None and child.end[0] == status
 
     def _own(self, node: int, status: str) -> bool:
         """Whether a node has failed, or is cancelled for a reason of its own."""
-        aborted = node in self.may_abort and status == "CANCELLED" and bool(self.trail[node])
-        return status == "FAILED" or node in self.ordered or aborted
+        aborted = status == "CANCELLED" and bool(self.trail[node]) and self.runs.may_abort(node)
+        ended = status == "CANCELLED" and self._child_is(node, status)
+        return status == "FAILED" or node in self.ordered or aborted or ended
 
     def _outcome(self) -> str | None:
         """Return how the dispatch ends, None where not all of its nodes have."""
-        found = {status for status, _ in self.nodes.values()}
+        found = {new.status for new in self.nodes.values()}
         ends = ["CANCELLED"] * self.whole + [end for end in ("FAILED", "CANCELLED") if end in found] + ["COMPLETED"]
         return ends[0] if found <= TERMINAL else None
 
@@ -116,3 +192,6 @@ class Model:
         for ticket, calls in self.calls.items():
             hooks = {hook for hook, _ in calls}
             must("upload" not in hooks or "release" in hooks, f"{ticket} is never released: {calls}")
+
+        for child in self.below.values():
+            child.ended()

@@ -26,14 +26,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cases import CASES, Cancel, Case, Kill, Tell
+from cases import CASES, Cancel, Case, Kill, Tell, Vertex
 from world import World, enter
 
 from covalent_core._home import Home
 from covalent_core._store import Store
 
 #: What stands in a case as it is printed.
-NAMES = {"Case": Case, "Cancel": Cancel, "Kill": Kill, "Tell": Tell}
+NAMES = {"Case": Case, "Cancel": Cancel, "Kill": Kill, "Tell": Tell, "Vertex": Vertex}
 #: How many cases are drawn from one seed. What is kept of those drawn before, and their store, would grow without end.
 ROUND = 500
 

@@ -5,45 +5,90 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio import get_cancelled_exc_class, sleep
+from anyio import Event, get_cancelled_exc_class, move_on_after, sleep
 from model import must
 
 from covalent_core import Job, TaskCancelledError, hookimpl
+from covalent_core._job import TaskCall
 
 if TYPE_CHECKING:
     from world import World
 
 #: How long a call of the backend takes; one that is slow; one that never answers. Seconds of the world's clock.
 USUAL, SLOW, NEVER = 0.01, 3.0, 1e9
+#: How far the clock can be off, added up as it is.
+SPARE = 1e-6
 
-#: What can be odd about a node, each as often as it is drawn.
+#: What can be odd about a node, each as often as it is drawn: what ends its job, or its own run, what else.
 ENDS_IT = ("pickle raises", "upload raises", "provision refuses", "run loses", "fetch raises")
-FAILS = ("task fails", "no outcome")
+FAILS = ("task fails", "no outcome", "no graph")
 ABORTS = ("upload aborts", "provision aborts", "fetch aborts")
 ODDITIES = (*ENDS_IT, *FAILS, *ABORTS, "provision loses its answer", "provision refuses late", "task hangs")
-ODDITIES += tuple(f"{hook} raises" for hook in ("cancel", "find", "release"))
+ODDITIES += tuple(f"{hook} raises" for hook in ("cancel", "find", "release", "cancel_members"))
 ODDITIES += tuple(f"{h} {how}" for h in ("upload", "provision", "run", "fetch", "cancel") for how in ("slow", "hangs"))
 ODDITIES += ("task slow", "find slow", "release slow", "release hangs", "cancel ends it but raises", "pickle slow")
+#: What can be odd about packs.
+PACKS = ("task slow", "task hangs", "task fails", "reports", "reports", "fetch maps", "cancel brings results")
+PACKS += tuple(f"cancel_members {how}" for how in ("slow", "hangs", "raises", "ends it but raises", "brings results"))
 
 
 @dataclass
-class Submission:
-    """A job as the backend knows it. What it will do is settled when it is asked for; when it is now tells the rest."""
+class Run:
+    """One node at the backend: settled when it is asked for, unless it is killed first."""
 
-    ticket: str
-    handle: str
-    node_ids: list[int]
-    accepted: float
+    begins: float
     ends: float
-    outcomes: dict[int, str]
-    killed: bool = False
+    outcome: str
 
-    def state(self, node_id: int, now: float) -> str:
-        return "killed" if self.killed else "alive" if now < self.ends else self.outcomes[node_id]
+    def state(self, now: float) -> str:
+        return "to come" if now < self.begins else "alive" if now < self.ends - SPARE else self.outcome
+
+
+class Submission:
+    """A job as the backend knows it: its nodes run one after the other, and without those whose sources have not."""
+
+    def __init__(self, job: Job, handle: str, accepted: float, drawn: dict[int, tuple[float, str]]) -> None:
+        self.dispatch_id, self.ticket, self.handle, self.accepted = job.dispatch_id, job.ticket, handle, accepted
+        self.limited = False
+        self.changed = Event()
+        self._drawn = drawn
+        self._needs = {task.node_id: task.needs for task in job.tasks}
+        self.runs: dict[int, Run] = {}
+        self._lay_out(list(drawn), accepted)
+
+    def _lay_out(self, node_ids: list[int], start: float) -> None:
+        for node in node_ids:
+            seconds, outcome = self._drawn[node]
+            sources = [self.runs[source].outcome for source in self._needs[node] if source in self.runs]
+            run = Run(start, start + seconds, outcome)
+            self.runs[node] = run if set(sources) <= {"COMPLETED"} else Run(math.inf, math.inf, "SKIPPED")
+            start = start if self.runs[node].begins == math.inf else self.runs[node].ends
+
+    @property
+    def ends(self) -> float:
+        return max((run.ends for run in self.runs.values() if run.ends < math.inf), default=0.0)
+
+    def ran(self, now: float) -> dict[int, str]:
+        """Return how the nodes stand that have begun."""
+        return {node: run.state(now) for node, run in self.runs.items() if run.begins <= now}
+
+    def kill(self, node_ids: Iterable[int], now: float) -> None:
+        """End nodes; what is still to come goes on at once."""
+        for node in node_ids:
+            if now < self.runs[node].ends - SPARE and self.runs[node].outcome != "SKIPPED":
+                begins = self.runs[node].begins if self.runs[node].begins <= now else math.inf
+                self.runs[node] = Run(begins, now if begins <= now else math.inf, "killed")
+
+        to_come = [n for n, run in self.runs.items() if run.begins > now and run.outcome != "killed"]
+        busy = [run.ends for run in self.runs.values() if run.begins <= now]
+        self._lay_out(to_come, max([now, self.accepted, *busy]))
+        self.changed.set()
 
 
 @dataclass
@@ -55,26 +100,27 @@ class Backend:
     files: dict[str, bool] = field(default_factory=dict)
 
     def submit(self, world: World, job: Job, delay: float) -> Submission:
-        seconds = SLOW if world.odd(job, "task slow") else NEVER if world.odd(job, "task hangs") else USUAL
-        outcomes = {n: "FAILED" if world.odd(job, "task fails") else "COMPLETED" for n in job.node_ids}
-        accepted = world.now + delay
+        drawn = {task.node_id: self._draw(world, task) for task in job.tasks}
         handle = f"{job.ticket}/{len(self.submissions)}"
-        submission = Submission(job.ticket, handle, job.node_ids, accepted, accepted + seconds, outcomes)
-        self.submissions.append(submission)
-        return submission
+        self.submissions.append(Submission(job, handle, world.now + delay, drawn))
+        return self.submissions[-1]
+
+    def _draw(self, world: World, task: TaskCall) -> tuple[float, str]:
+        odd = partial(world.odd_task, task)
+        seconds = SLOW if odd("task slow") else NEVER if odd("task hangs") else USUAL
+        return seconds, "FAILED" if odd("task fails") else "lost" if odd("no outcome") else "COMPLETED"
 
     def under(self, ticket: str) -> Submission | None:
         found = [submission for submission in self.submissions if submission.ticket == ticket]
         return found[-1] if found else None
 
-    def runs(self, now: float) -> dict[int, list[str]]:
-        """Return by node how each of its runs stands: alive, killed, or the outcome it came to by itself."""
-        found: dict[int, list[str]] = defaultdict(list)
+    def runs(self, now: float) -> dict[str, dict[int, list[tuple[str, str]]]]:
+        """Return by dispatch and node its runs: in which job, and alive, killed, or the outcome it came to."""
+        found: dict[str, dict[int, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
 
         for submission in self.submissions:
-            if submission.accepted <= now:
-                for node_id in submission.node_ids:
-                    found[node_id].append(submission.state(node_id, now))
+            for node, state in submission.ran(now).items():
+                found[submission.dispatch_id][node].append((submission.ticket, state))
 
         return found
 
@@ -88,8 +134,9 @@ class SimulatedExecutor:
 
     world: World
 
-    def __init__(self, max_workers: int | None = None) -> None:
+    def __init__(self, max_workers: int | None = None, pack: int | str | None = None) -> None:
         self.max_workers = max_workers
+        self.pack = pack
 
     @hookimpl
     async def pickle(self, job: Job) -> bytes:
@@ -118,6 +165,7 @@ class SimulatedExecutor:
 
         delay, began = SLOW if world.odd(job, "provision slow") else USUAL, world.now
         submission = world.backend.submit(world, job, delay)
+        submission.limited = self.max_workers is not None
 
         try:
             await sleep(delay)
@@ -141,38 +189,64 @@ class SimulatedExecutor:
         if self.world.odd(job, "run loses"):
             raise ConnectionError("the backend does not know the job any more")
 
-        await sleep(max(0.0, submission.ends - self.world.now))
+        await self._wait(job, submission, reports=self.world.odd(job, "reports"))
         self.world.point("run answers")
 
-    @hookimpl
-    async def fetch(self, job: Job, job_handle: str) -> Path:
-        await self._pass("fetch", job)
-        submission = self.world.backend.of(job_handle)
+    async def _wait(self, job: Job, submission: Submission, *, reports: bool) -> None:
+        """Return when the job has ended; on the way, report on the nodes that have, if that is drawn."""
+        while (left := submission.ends - self.world.now) > SPARE:
+            submission.changed = Event()
+            ends = [run.ends - self.world.now for run in submission.runs.values()] if reports else []
 
-        for node_id in job.node_ids:
-            self._leave_outcome(job, node_id, submission.state(node_id, self.world.now))
+            with move_on_after(min([left, *(end for end in ends if end > SPARE)])):
+                await submission.changed.wait()
+
+            if reports:
+                job.report_results(self._results(job, submission))
+                self.world.point("run reports")
+
+    @hookimpl
+    async def fetch(self, job: Job, job_handle: str) -> Path | dict[str, bytes]:
+        await self._pass("fetch", job)
+        results = self._results(job, self.world.backend.of(job_handle))
+
+        if results and self.world.odd(job, "fetch maps"):
+            return results
+
+        for name, content in results.items():
+            (self.world.results / name).write_bytes(content)
 
         return self.world.results
 
-    def _leave_outcome(self, job: Job, node_id: int, status: str) -> None:
-        if status not in ("COMPLETED", "FAILED") or self.world.odd(job, "no outcome"):
-            return
+    def _results(self, job: Job, submission: Submission) -> dict[str, bytes]:
+        """Return the result files that are there by now."""
+        found = {}
 
-        header = {"status": status, "error": None, "started": 0.0, "ended": 0.0, "stdout": "", "stderr": "", "file": 0}
-        header["error"] = None if status == "COMPLETED" else "the task raised"
-        file = self.world.results / f"{job.ticket}.{node_id}.outcome"
-        file.write_bytes(json.dumps(header).encode() + b"\n" + f"output of {node_id}".encode())
+        for task in job.tasks:
+            run = submission.runs[task.node_id]
+            status = "TERMINATED" if run.outcome == "killed" else run.outcome
+
+            if status != "lost" and (run.ends <= self.world.now + SPARE or run.begins == math.inf):
+                header = {"status": status, "error": None, "started": 0.0, "ended": 0.0, "stdout": "", "stderr": ""}
+                header |= {"file": 0, "error": None if status == "COMPLETED" else "the task raised"}
+                content = json.dumps(header).encode() + b"\n" + self.world.output(task)
+                found[f"{job.ticket}.{task.node_id}.outcome"] = content
+
+        return found
 
     @hookimpl
-    async def cancel(self, job: Job, job_handle: str) -> None:
+    async def cancel(self, job: Job, job_handle: str) -> dict[str, bytes] | None:
         await self._pass("cancel", job)
         submission = self.world.backend.of(job_handle)
-        submission.killed = self.world.now < submission.ends
+        submission.kill(job.node_ids, self.world.now)
+        return self._answer("cancel", job, submission)
 
-        if self.world.odd(job, "cancel ends it but raises"):
+    def _answer(self, hook: str, job: Job, submission: Submission) -> dict[str, bytes] | None:
+        if self.world.odd(job, f"{hook} ends it but raises"):
             raise ConnectionError("the answer is lost")
 
-        self.world.point("cancel answers")
+        self.world.point(f"{hook} answers")
+        return self._results(job, submission) if self.world.odd(job, f"{hook} brings results") else None
 
     @hookimpl
     async def find(self, job: Job) -> str | None:
@@ -184,6 +258,7 @@ class SimulatedExecutor:
             return None
 
         if submission.accepted > self.world.now and job.cancel_requested:
+            submission.kill(job.node_ids, self.world.now)
             submission.accepted = math.inf
             return None
 
@@ -211,3 +286,15 @@ class SimulatedExecutor:
 
         if odd(job, f"{hook} aborts"):
             raise TaskCancelledError("the quota is used up")
+
+
+class MembersExecutor(SimulatedExecutor):
+    """It can end single nodes of a pack."""
+
+    @hookimpl
+    async def cancel_members(self, job: Job, job_handle: str, node_ids: list[int]) -> dict[str, bytes] | None:
+        self.world.checked(self.world.models[job.dispatch_id].ends_members, job.ticket, node_ids)
+        await self._pass("cancel_members", job)
+        submission = self.world.backend.of(job_handle)
+        submission.kill(node_ids, self.world.now)
+        return self._answer("cancel_members", job, submission)

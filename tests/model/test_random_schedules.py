@@ -20,7 +20,7 @@ SEED = os.environ.get("COVALENT_CORE_TEST_SEED", str(random.SystemRandom().randr
 #: What random schedules have found in the core, as small as they could be made.
 FOUND = {
     "an order that came too late, noticed while a dispatch is taken up": (
-        "Case(((),), (), ((1, 'release is called', Kill()), (2, 'before a commit', Cancel())))"
+        "Case((Vertex(),), (), ((1, 'release is called', Kill()), (2, 'before a commit', Cancel())))"
     ),
 }
 

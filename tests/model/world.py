@@ -9,6 +9,7 @@ to end. Nothing of a dispatcher that has been killed touches the world any more:
 from __future__ import annotations
 
 import asyncio
+import json
 import selectors
 import signal
 import sqlite3
@@ -20,17 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from cases import ANYWHERE, Cancel, Case, Kill, Tell
-from model import Model, Violation, must
+from cases import ANYWHERE, Cancel, Case, Kill, Tell, Vertex
+from model import Model, Plan, Violation, must
+from model import Node as Seen
 from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExecutor
 
-from covalent_core import Job, _attempts, _database, _dispatcher, _shared, _spawn, _steps
+from covalent_core import Job, _attempts, _database, _dispatcher, _shared, _spawn, _steps, _walk
 from covalent_core._dispatcher import Dispatcher
-from covalent_core._graph import ExecutorSpec, Node, TransportGraph
+from covalent_core._exchange import to_json
+from covalent_core._graph import ExecutorSpec, Node, Role, TransportGraph
 from covalent_core._home import Home
 from covalent_core._hooks import BoundExecutor
+from covalent_core._job import TaskCall
 from covalent_core._orders import request_cancel
 from covalent_core._store import NewDispatch, Store
+from covalent_core.errors import SublatticeNodeError
 
 #: A world in which nothing has been ordered for so long hangs: it is cancelled, if it may hang at all.
 QUIET = 300.0
@@ -56,13 +61,30 @@ class World:
         self.violation: Violation | None = None
         self._killed_at: float | None = None
         self._kill = asyncio.Event()
-        self._odd = Counter((node % len(case.sources), oddity) for node, oddity in case.oddities)
+        self._vertices: list[Vertex] = []
+        #: By the number of the node that has it, None for the root: the number of the first of a graph's nodes.
+        self._firsts: dict[int | None, int] = {}
+        self._count(None, case.graph)
+        self._odd = Counter((node % len(self._vertices), oddity) for node, oddity in case.oddities)
+        self._released_badly = {node for node, oddity in self._odd if oddity.startswith("release")}
         self._left, self._passed, self._last = deque(case.schedule), 0, 0.0
         self._reader = sqlite3.connect(home.database, isolation_level=None)
-        fails = {node for node, oddity in self._odd if oddity in (*ENDS_IT, *FAILS)}
-        aborts = {node for node, oddity in self._odd if oddity in ABORTS}
         self._may_hang = any(oddity in HANGS for _, oddity in self._odd)
-        self.model = Model({n: set(sources) for n, sources in enumerate(case.sources)}, fails, aborts)
+        self._nested = len(self._firsts) > 1
+        self._packs = case.pack is not None or any(vertex.role == "operation" for vertex in self._vertices)
+        self._numbers: dict[str, list[int]] = {}
+        #: By dispatch: what may happen to it, and the number of the first of its nodes; the root is the first.
+        self.models: dict[str, Model] = {}
+        self._first: dict[str, int] = {}
+
+    def _count(self, owner: int | None, graph: tuple[Vertex, ...]) -> None:
+        """Number the nodes of all graphs; oddities, and the names of nodes, are such numbers."""
+        first = self._firsts[owner] = len(self._vertices)
+        self._vertices += graph
+
+        for number, vertex in enumerate(graph, first):
+            if vertex.graph:
+                self._count(number, vertex.graph)
 
     @property
     def now(self) -> float:
@@ -77,7 +99,8 @@ class World:
             Violation: The contract has been broken.
         """
         SimulatedExecutor.world = self
-        self.dispatch_id = self.store.add_dispatch(NewDispatch(self._graph(), "test"))
+        self.dispatch_id = self.store.add_dispatch(NewDispatch(self._graph(None, self.case.graph), "test"))
+        self.model = self._add_model(self.dispatch_id, None)
 
         while self.model.end is None:
             self._live()
@@ -89,12 +112,45 @@ class World:
 
         self._check_end()
 
-    def _graph(self) -> TransportGraph:
-        options = "{}" if self.case.max_workers is None else f'{{"max_workers": {self.case.max_workers}}}'
-        spec = ExecutorSpec("simulated", options)
-        nodes = [Node(n, "task", function=0, call=b"call", executor=spec) for n in range(len(self.case.sources))]
-        edges = {(source, target) for target, sources in enumerate(self.case.sources) for source in sources}
-        return TransportGraph("workflow", spec, nodes=nodes, functions=[b"function"], edges=edges, result=b"result")
+    def _graph(self, owner: int | None, graph: tuple[Vertex, ...]) -> TransportGraph:
+        options = {"max_workers": self.case.max_workers, "pack": self.case.pack}
+        text = json.dumps({name: value for name, value in options.items() if value is not None})
+        spec = ExecutorSpec("simulated_members" if self.case.ends_members else "simulated", text)
+        here = ExecutorSpec(spec.name)
+        edges = {(source, target) for target, vertex in enumerate(graph) for source in vertex.sources}
+        nodes = []
+
+        for place, vertex in enumerate(graph):
+            node = Node(place, str(self._firsts[owner] + place), Role(vertex.role), 0, call=b"call")
+            node.executor = here if vertex.role == "operation" else spec
+            node.options = json.dumps({"retries": vertex.retries, "retry_delay": vertex.delay})
+            nodes.append(node)
+
+        settings = {"timeout": None, "pack": None}
+        return TransportGraph(
+            "workflow", spec, nodes=nodes, functions=[b"function"], edges=edges, result=b"result", settings=settings
+        )
+
+    def _add_model(self, dispatch_id: str, owner: int | None) -> Model:
+        first = self._first[dispatch_id] = self._firsts[owner]
+        graph = self.case.graph if owner is None else self._vertices[owner].graph
+        plans = {place: self._plan(first + place, vertex) for place, vertex in enumerate(graph)}
+        self.models[dispatch_id] = Model(plans, ends_members=self.case.ends_members)
+        return self.models[dispatch_id]
+
+    def _plan(self, number: int, vertex: Vertex) -> Plan:
+        drawn = {oddity for node, oddity in self.case.oddities if node % len(self._vertices) == number}
+        may = [bool(drawn & kind) for kind in (set(FAILS), set(ENDS_IT), set(ABORTS))]
+        return Plan(frozenset(vertex.sources), vertex.role, vertex.retries, vertex.delay, *may)
+
+    def output(self, task: TaskCall) -> bytes:
+        """Return what a node comes to: for a sublattice, a graph."""
+        vertex = self._vertices[int(task.name)]
+
+        if vertex.role != "sublattice":
+            return b"output"
+
+        return b"no graph" if self.odd_task(task, "no graph") else to_json(self._graph(int(task.name), vertex.graph))
 
     def _live(self) -> None:
         """Let one dispatcher live, and the next point be one at which there is none."""
@@ -112,7 +168,8 @@ class World:
         if self._killed_at is not None:
             self.clock, self._killed_at = self._killed_at, None
 
-        self.model.restarts += 1
+        for model in self.models.values():
+            model.restarts += 1
 
         with suppress(Killed):
             self.point("nobody lives")
@@ -125,21 +182,17 @@ class World:
     def _check_end(self) -> None:
         self.look()
         self.model.ended()
-        unreleased = {job for job in self.backend.files if not self._released_badly(job)}
+        unreleased = {t for t in self.backend.files if self._released_badly.isdisjoint(self._numbers[t])}
         must(not unreleased, f"files are left of {unreleased}")
         query = "SELECT node_id, status FROM status_changes WHERE dispatch_id = ? AND node_id IS NOT NULL ORDER BY id"
-        trail: dict[int, list[str]] = {node: [] for node in self.model.trail}
 
-        for node, status in self._reader.execute(query, (self.dispatch_id,)):
-            trail[node].append(status)
+        for dispatch_id, model in self.models.items():
+            trail: dict[int, list[str]] = {node: [] for node in model.trail}
 
-        must(trail == self.model.trail, f"the store says {trail}, seen was {self.model.trail}")
+            for node, status in self._reader.execute(query, (dispatch_id,)):
+                trail[node].append(status)
 
-    def _released_badly(self, ticket: str) -> bool:
-        return any(
-            oddity.startswith("release") and f"-{node % len(self.case.sources)}-" in ticket
-            for node, oddity in self.case.oddities
-        )
+            must(trail == model.trail, f"the store says {trail}, seen was {model.trail}")
 
     # --- points --------------------------------------------------------------------------------------------------
 
@@ -175,10 +228,18 @@ class World:
             signal.raise_signal(signal.SIGTERM)
 
     def _cancel(self, event: Cancel) -> None:
-        size = len(self.case.sources)
-        named = None if event.nodes is None else [node % size for node in event.nodes]
-        outcome = request_cancel(self.store, self.dispatch_id, named, "because", "test")
-        self.model.cancelled(named, bool(outcome), {t.node_id for t in outcome.targets if t.stopped})
+        self.look()
+        dispatch_id, model = list(self.models.items())[event.dispatch % len(self.models)]
+        named = None if event.nodes is None else sorted({node % len(model.plans) for node in event.nodes})
+
+        try:
+            outcome = request_cancel(self.store, dispatch_id, named, "because", "test")
+        except SublatticeNodeError:
+            must(named is not None and model is not self.model, "a cancel is refused")
+        else:
+            must(named is None or model is self.model, "a node of a sublattice is cancelled from outside")
+            model.cancelled(named, bool(outcome), {t.node_id for t in outcome.targets if t.stopped})
+
         self.look()
 
         if event.rings:
@@ -199,7 +260,8 @@ class World:
             self._tell()
         elif not self._left and self.clock - self._last > QUIET and self._killed_at is None:
             self._last = self.clock
-            self.checked(must, self._may_hang and not self.model.whole, f"nothing happens: {self.model.nodes}")
+            may, nodes = self._may_hang and not self.model.whole, [model.nodes for model in self.models.values()]
+            self.checked(must, may, f"nothing happens: {nodes}")
             self.checked(self._cancel, Cancel())
 
         self.clock += seconds or 1.0
@@ -218,24 +280,54 @@ class World:
             self.kill()
 
     def look(self) -> None:
-        """Show the model what is in the store and alive."""
-        query = "SELECT node_id, status, ifnull(error, '') FROM nodes WHERE dispatch_id = ?"
-        nodes = {row[0]: row[1:] for row in self._reader.execute(query, (self.dispatch_id,))}
-        query = "SELECT status, ended FROM dispatches WHERE dispatch_id = ?"
-        (dispatch,) = self._reader.execute(query, (self.dispatch_id,))
-        runs = self.backend.runs(self.now)
+        """Show the models what is in the store and alive."""
+        if self._nested:
+            self._adopt()
 
-        if (dispatch, nodes, runs) == self._seen:
+        runs = self.backend.runs(self.now)
+        seen = {dispatch_id: (*self._read(dispatch_id), dict(runs[dispatch_id])) for dispatch_id in self.models}
+
+        if seen == self._seen:
             return
 
-        self._seen = dispatch, nodes, runs
-        self._count_workers(sum("alive" in ran for ran in runs.values()))
-        self.model.saw(dispatch, nodes, runs)
+        self._seen = seen
+        self._count_workers()
 
-    def _count_workers(self, busy: int) -> None:
+        # A sublattice ends before its node does.
+        for dispatch_id, model in reversed(self.models.items()):
+            model.saw(*seen[dispatch_id], self.now)
+
+    def _adopt(self) -> None:
+        """Look for dispatches that have been added."""
+        for parent_id, parent in list(self.models.items()):
+            query = "SELECT dispatch_id, parent_node_id FROM dispatches WHERE parent_dispatch_id = ?"
+
+            for dispatch_id, node in self._reader.execute(query, (parent_id,)):
+                if dispatch_id not in self.models:
+                    parent.adopted(node, self._add_model(dispatch_id, self._first[parent_id] + node))
+
+    def _read(self, dispatch_id: str) -> tuple[Any, ...]:
+        query = "SELECT node_id, status, ifnull(error, ''), attempt FROM nodes WHERE dispatch_id = ?"
+        nodes = {row[0]: Seen(*row[1:]) for row in self._reader.execute(query, (dispatch_id,))}
+        query = "SELECT status, ended FROM dispatches WHERE dispatch_id = ?"
+        (dispatch,) = self._reader.execute(query, (dispatch_id,))
+        jobs: dict[str, list[int]] = {}
+
+        if self._packs:
+            query = (
+                "SELECT ticket, node_id FROM job_nodes JOIN jobs USING (ticket) WHERE dispatch_id = ? ORDER BY place"
+            )
+
+            for ticket, node in self._reader.execute(query, (dispatch_id,)):
+                jobs.setdefault(ticket, []).append(node)
+
+        return dispatch, nodes, jobs
+
+    def _count_workers(self) -> None:
         # Jobs that a dispatcher takes up from another are not made to wait.
         if self.case.max_workers and self.generations == 1:
-            must(busy <= self.case.max_workers, f"{busy} jobs at once, max_workers is {self.case.max_workers}")
+            busy = [s for s in self.backend.submissions if s.limited and "alive" in s.ran(self.now).values()]
+            must(len(busy) <= self.case.max_workers, f"{len(busy)} jobs at once, max_workers {self.case.max_workers}")
 
     def called(self, hook: str, job: Job) -> None:
         """A hook is called: show it to the model, then let the schedule go on."""
@@ -246,7 +338,8 @@ class World:
         query = f"SELECT {', '.join(names)} FROM jobs WHERE ticket = ?"
         row = self._reader.execute(query, (job.ticket,)).fetchone()
         stored = dict(zip(names, row, strict=True)) if row else {}
-        self.checked(self.model.called, hook, job.ticket, job.node_ids, stored)
+        self._numbers[job.ticket] = [int(task.name) for task in job.tasks]
+        self.checked(self.models[job.dispatch_id].called, hook, job.ticket, job.node_ids, stored)
         self.point(f"{hook} is called")
 
     def interrupted(self, job: Job, since: float) -> None:
@@ -255,12 +348,13 @@ class World:
 
     def odd(self, job: Job, oddity: str) -> bool:
         """Whether something is odd about this job; if so, once less from now on."""
-        for node in job.node_ids:
-            if self._odd[node, oddity]:
-                self._odd[node, oddity] -= 1
-                return True
+        return any(self.odd_task(task, oddity) for task in job.tasks)
 
-        return False
+    def odd_task(self, task: TaskCall, oddity: str) -> bool:
+        """Whether something is odd about this node; if so, once less from now on."""
+        left = self._odd[int(task.name), oddity]
+        self._odd[int(task.name), oddity] -= left > 0
+        return left > 0
 
     # --- the seams -----------------------------------------------------------------------------------------------
 
@@ -274,6 +368,14 @@ class World:
 
         self.checked(self.look)
         self.point("after a commit")
+
+    def sublattice(self, add: Callable[..., Any], *arguments: Any) -> Any:
+        """A transaction of the dispatcher that adds a sublattice."""
+        self.point("before a sublattice")
+        child = add(self.store, *arguments)
+        self.checked(self.look)
+        self.point("after a sublattice")
+        return child
 
     async def live(self, dispatcher: Callable[..., Awaitable[None]]) -> None:
         self._kill = asyncio.Event()
@@ -304,7 +406,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 def enter() -> None:
     """Let all dispatchers of this process live in the current world."""
-    run, write = anyio.run, _database.Database.write_raw
+    run, write, add = anyio.run, _database.Database.write_raw, Store.add_sublattice
 
     async def run_here(function: Callable[..., Any], *arguments: Any, **_: object) -> Any:
         await anyio.lowlevel.checkpoint()
@@ -315,6 +417,9 @@ def enter() -> None:
     anyio.run = lambda main, **_: run(SimulatedExecutor.world.live, main, backend_options={"loop_factory": _Loop})
     anyio.to_thread.run_sync = run_here
     _database.Database.write_raw = lambda *arguments: SimulatedExecutor.world.commit(write(*arguments))
+    Store.add_sublattice = lambda _, *arguments: SimulatedExecutor.world.sublattice(add, *arguments)
+    # What waits is waited for by the clock of the world.
+    _walk.now = lambda: SimulatedExecutor.world.clock
     # A dispatcher that has been killed leaves connections; to open a store anew would be most of what a case costs.
     _database.create_engine = partial(_database.create_engine, pool_size=0)
     _dispatcher.Store = lambda home: SimulatedExecutor.world.store
