@@ -82,7 +82,6 @@ def local(**options: Any) -> Any:
         # Two rows of four tasks each, the second of which needs the first.
         ({"executor": lambda: local()}, [1] * 8),
         ({"pack": 3, "executor": lambda: local()}, None),
-        ({"executor": lambda: local(pack=4)}, None),
         ({"pack": "chain", "executor": lambda: local()}, [2] * 4),
         ({"pack": "auto", "executor": lambda: local()}, [4, 4]),
         ({"pack": 1, "executor": lambda: local(pack="chain")}, [2] * 4),
@@ -300,16 +299,18 @@ def test_after_a_member_that_listens_and_takes_too_long_the_next_begins_once(hom
 # --- members that are cancelled ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize(
-    ("named", "outcomes"),
+    ("named", "outcomes", "killed"),
     [
-        (["b"], ["stopping"]),
-        (["c"], ["stopping"]),
-        (["d"], ["stopping"]),
-        (["a"], ["too late: COMPLETED"]),
-        (["b", "c"], ["stopping", "stopping"]),
-        (["a", "b", "c", "d"], ["too late: COMPLETED", "stopping", "stopping", "stopping"]),
+        (["b"], ["stopping"], False),
+        (["b"], ["stopping"], True),
+        (["c"], ["stopping"], False),
+        (["c"], ["stopping"], True),
+        (["d"], ["stopping"], False),
+        (["a"], ["too late: COMPLETED"], False),
+        (["b", "c"], ["stopping", "stopping"], False),
+        (["b", "c"], ["stopping", "stopping"], True),
+        (["a", "b", "c", "d"], ["too late: COMPLETED", "stopping", "stopping", "stopping"], False),
     ],
 )
 def test_cancelled_members_end_and_the_others_lose_nothing(
@@ -427,8 +428,9 @@ def test_the_whole_dispatch_is_cancelled_while_a_pack_runs(home: Path, tmp_path:
     assert nothing_left(home)
 
 
-@pytest.mark.parametrize("killed", [False, True])
-@pytest.mark.parametrize("name", EARLY)
+@pytest.mark.parametrize(
+    ("name", "killed"), [*((name, False) for name in EARLY), ("before-upload", True), ("before-provision", True)]
+)
 def test_cancelled_before_it_is_asked_for_the_pack_is_given_up_and_the_others_run_in_another_job(
     home: Path, tmp_path: Path, stops: Stops, name: str, killed: bool
 ) -> None:
@@ -454,7 +456,7 @@ def test_cancelled_before_it_is_asked_for_the_pack_is_given_up_and_the_others_ru
         assert sizes(dispatch_id) == [3, 4]
 
 
-@pytest.mark.parametrize("name", ["after-provision", "before-run", "after-run", "before-fetch", "before-end"])
+@pytest.mark.parametrize("name", ["after-provision", "before-fetch", "before-end"])
 def test_cancelled_after_it_was_asked_for_the_others_keep_their_results(
     home: Path, tmp_path: Path, stops: Stops, name: str
 ) -> None:
@@ -495,7 +497,9 @@ def test_killed_while_a_pack_runs_nobody_loses_a_result(home: Path, tmp_path: Pa
     assert nothing_left(home)
 
 
-@pytest.mark.parametrize("name", [*EARLY, "after-provision", "after-run", "before-end", "before-release"])
+@pytest.mark.parametrize(
+    "name", ["before-upload", "before-provision", "after-provision", "before-end", "before-release"]
+)
 def test_killed_at_a_stop_each_member_runs_once(home: Path, tmp_path: Path, stops: Stops, name: str) -> None:
     let_go(tmp_path, "b", "c")
     stops.take(name)
@@ -539,8 +543,7 @@ def plain(installed_examples: None, tmp_path: Path) -> dict[str, Callable[[], An
     }
 
 
-@pytest.mark.parametrize("kind", ["folder", "scripted"])
-@pytest.mark.parametrize("named", ["b", "c"])
+@pytest.mark.parametrize(("kind", "named"), [("folder", "b"), ("scripted", "b"), ("folder", "c")])
 def test_without_a_hook_for_it_the_job_is_ended_and_the_others_get_their_results_in_another(
     home: Path, tmp_path: Path, plain: dict[str, Callable[[], Any]], kind: str, named: str
 ) -> None:
