@@ -387,7 +387,7 @@ def test_a_sublattice_that_takes_too_long_is_cancelled_with_what_needs_it(home: 
 
 
 def test_a_dispatch_in_time_is_not_cancelled_afterwards(home: Path, tmp_path: Path) -> None:
-    @ct.lattice(timeout=0.5)
+    @ct.lattice(timeout=3)
     def workflow(folder):
         return quick(folder, "task")
 
@@ -397,7 +397,7 @@ def test_a_dispatch_in_time_is_not_cancelled_afterwards(home: Path, tmp_path: Pa
 
     first = ct.dispatch_sync(workflow)(tmp_path)
     second = ct.dispatch(another)(tmp_path)
-    wait_until(lambda: passed(first.start_time.timestamp() + 0.6))
+    wait_until(lambda: passed(first.start_time.timestamp() + 3.1))
     let_go(tmp_path, "another")
 
     assert finished(second).result == "another"

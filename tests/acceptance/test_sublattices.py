@@ -341,7 +341,10 @@ def test_the_child_cancelled_before_anything_of_it_has_started(home: Path, tmp_p
     stops.take("after-sublattice")
     dispatch_id = ct.dispatch(around_bottom)(tmp_path)
     stops.wait("after-sublattice")
+    # The dispatcher may take it up at its next poll already.
+    stops.take("before-pickle")
     assert ct.cancel(child_of(dispatch_id), reason="enough")
+    stops.leave("before-pickle")
     stops.leave("after-sublattice")
     result = finished(dispatch_id)
 
