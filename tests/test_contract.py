@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from covalent_core.testing import ExecutorSuite
-from covalent_core.testing._matrix import CELLS, EVENTS, PLACES, STEPS
+from covalent_core.testing._matrix import CELLS, EVENTS, MEMBER_CELLS, PLACES, STEPS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "contract.md").read_text()
@@ -32,7 +32,8 @@ def test_each_of_the_twelve_points_is_beside_a_test() -> None:
 
 def test_the_matrix_is_as_large_as_it_says() -> None:
     assert f"{len(CELLS)} cells" in PAGE
-    assert all(f"`{name}`" in PAGE for name in (*STEPS, *PLACES, *EVENTS))
+    assert f"These are {len(MEMBER_CELLS)} more." in PAGE
+    assert all(f"`{name}`" in PAGE for name in (*STEPS, *PLACES, *EVENTS, *{cell.member for cell in MEMBER_CELLS}))
 
 
 def test_the_suite_is_as_large_as_it_says() -> None:

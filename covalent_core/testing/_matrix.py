@@ -101,12 +101,24 @@ class MemberCell(Cell):
         return f"{super().__str__()}-{self.member}"
 
 
-def _members_at(step: str, place: str) -> tuple[str, ...]:
-    """Return what a member of a pack can be at while the dispatcher is held there."""
-    if place in STEPS[step].begun:
-        return ("waiting", "running", "over")
+def _members_at(step: str, place: str, event: str) -> tuple[str, ...]:
+    """Return what the member can be at there, as far as a test of its own is worth it."""
+    if place in STEPS[step].ended:
+        return ("over",)
 
-    return ("over",) if place in STEPS[step].ended else ("waiting",)
+    if place not in STEPS[step].begun:
+        return ("waiting",)
+
+    # What the next dispatcher finds does not depend on where the one before it was held while the members ran.
+    if event == "killed" or (event == "killed then cancelled" and (step, place) != ("run", "during")):
+        return ("running",)
+
+    return ("waiting", "running", "over")
+
+
+def _is_about_packs(step: str, place: str, event: str) -> bool:
+    # Without a cancel of a member, and with one that is cut off, a pack differs from a single task only while it runs.
+    return event in ("cancelled", "killed then cancelled") or (step, place) == ("run", "during")
 
 
 MEMBER_CELLS = [
@@ -114,9 +126,8 @@ MEMBER_CELLS = [
     for event in EVENTS
     for step in STEPS
     for place in PLACES
-    for member in _members_at(step, place)
-    # Without a cancel of a member, and with one that is cut off, a pack differs from a single task only while it runs.
-    if event in ("cancelled", "killed then cancelled") or (step, place) == ("run", "during")
+    if _is_about_packs(step, place, event)
+    for member in _members_at(step, place, event)
 ]
 
 

@@ -166,7 +166,7 @@ class Packs:
 
     @pytest.mark.parametrize("fault", ["unreachable", "lost", "twice"])
     def test_a_cancel_of_a_member_goes_on_until_it_is_confirmed(self, bench: Bench, fault: str) -> None:
-        bench.stops.fail("cancel_members" if bench.cancels_members else "cancel", fault, fault)
+        bench.stops.fail("cancel_members" if bench.cancels_members else "cancel", fault)
         pack = Pack(bench)
         pack.bring_to("running")
         pack.cancel("second")

@@ -85,7 +85,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
 
     while not condition():
         assert time.monotonic() < deadline, f"did not come about within {seconds} s"
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 def kill(pids: Iterable[int]) -> None:

@@ -88,7 +88,6 @@ def test_every_way_to_end_badly_is_said_in_words(home: Path, way, words: str) ->
     assert words in result.get_node_result(0)["error"]
 
 
-@pytest.mark.xfail(strict=True, reason="the store takes no half characters, and the dispatcher dies of it")
 def test_an_error_with_half_a_character_is_kept(home: Path) -> None:
     """What `os.fsdecode` gives for the name of a file that is no UTF-8."""
 

@@ -232,7 +232,6 @@ def test_a_graph_that_cannot_be_built_fails_the_node_like_a_task(home: Path) -> 
     assert node["sublattice_result"] is None
 
 
-@pytest.mark.xfail(strict=True, reason="the store takes no half characters, and the dispatcher dies of it")
 def test_names_that_cannot_be_stored_are_written_otherwise(home: Path) -> None:
     @ct.lattice
     def inner():

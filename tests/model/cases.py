@@ -22,7 +22,7 @@ HOT += ("before a sublattice", "after a sublattice", "nothing to do", "the backe
 
 @dataclass(frozen=True)
 class Vertex:
-    """A node: which nodes before it, in its graph, it needs; what it is; how often it is tried again; its sublattice."""
+    """A node: which nodes before it in its graph it needs; what it is; how often it is tried again; its sublattice."""
 
     sources: tuple[int, ...] = ()
     role: str = "task"

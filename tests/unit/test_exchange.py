@@ -18,8 +18,6 @@ from covalent_core._exchange import from_json, to_json
 from covalent_core._graph import ExecutorSpec, Node, Role, TransportGraph
 from covalent_core.errors import GraphError
 
-XFAIL = pytest.mark.xfail(strict=True, reason="what comes from a far side is not checked to its ends")
-
 
 @ct.electron
 def pair(x: Any) -> Any:
@@ -86,7 +84,8 @@ def test_a_graph_that_a_lattice_builds_comes_back_as_it_was(lattice: Any) -> Non
 
 
 CONTENT = st.binary(max_size=20)
-SPECS = st.builds(ExecutorSpec, st.text(max_size=5), st.text(max_size=5))
+OPTIONS = st.dictionaries(st.text(max_size=5), st.integers()).map(json.dumps)
+SPECS = st.builds(ExecutorSpec, st.text(max_size=5), OPTIONS)
 
 
 @st.composite
@@ -146,7 +145,6 @@ def test_json_that_is_no_graph_is_refused(content: Any) -> None:
     refused(content)
 
 
-@XFAIL
 def test_json_that_is_nested_too_deeply_is_refused() -> None:
     refused(b"[" * 100_000)
 
@@ -157,7 +155,6 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(way for key, item in inside for way in places(item, (*path, key)))][0 if path else 1 :]
 
 
-@XFAIL
 @given(st.data())
 def test_a_document_with_anything_in_any_place_is_a_graph_or_refused(data: st.DataObject) -> None:
     """Never another error; and what is taken is whole, so that the store and the walk can rely on it."""
@@ -244,7 +241,6 @@ def test_a_document_that_does_not_fit_together_is_refused(spoil: Callable[[dict[
     refused(found)
 
 
-@XFAIL
 @pytest.mark.parametrize(
     "spoil",
     [

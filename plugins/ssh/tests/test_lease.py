@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 from probes import alive, wait_until
 from tasks import count, dispatch_one, run_one, runs_in
 
 import covalent_core as ct
-from covalent_core import Status, _runner
+from covalent_core import Status
 from covalent_core_ssh import SSHExecutor
 
-needs_lease = pytest.mark.xfail(
-    "lease" not in inspect.getsource(_runner), reason="the runner has no --lease yet", strict=True
-)
 
-
-@needs_lease
 @pytest.mark.parametrize("way", ["cut", "freeze"])
 def test_a_job_ends_itself_while_the_line_is_gone(line, options, tmp_path, way) -> None:
     dispatch_id = dispatch_one(SSHExecutor(**options, lease=1), count, tmp_path, 60)
