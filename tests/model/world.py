@@ -39,7 +39,8 @@ from covalent_core.errors import SublatticeNodeError
 
 #: A world in which nothing has been ordered for so long hangs: it is cancelled, if it may hang at all.
 QUIET = 300.0
-LIMITS = {"PROVISION_SECONDS": 20.0, "ATTEMPT_SECONDS": 10.0}
+#: So long may take a dispatcher that has been killed to find that it is dead.
+DEATH = 10.0
 #: A place that is not come to any more is waited for no longer than for so many points.
 PATIENCE = 50
 #: What never ends by itself.
@@ -265,6 +266,11 @@ class World:
             self.checked(self._cancel, Cancel())
 
         self.clock += seconds or 1.0
+
+        # Nothing keeps the dead alive, not even a shield.
+        if self._killed_at is not None and self.clock > self._killed_at + DEATH:
+            self.clock = self._killed_at
+            raise Killed
 
         with suppress(Killed):
             self.point("nothing to do")
