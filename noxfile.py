@@ -19,6 +19,9 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 
 PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
 
+#: Most tests wait most of the time: for processes to start, to end, to be gone.
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile")
+
 #: What the tests of the plugins need of the machine: a program, and the Debian package that brings it.
 PROGRAMS = {"/usr/sbin/sshd": "openssh-server"}
 
@@ -55,7 +58,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests of the code."""
     install_groups(session, "test")
     session.install("--editable", ".")
-    session.run("pytest", "--ignore=tests/test_docs.py", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, "--ignore=tests/test_docs.py", *session.posargs)
 
 
 @nox.session
@@ -63,7 +66,7 @@ def docs(session: nox.Session) -> None:
     """Run the code of the documentation and compare what it quotes with what is there."""
     install_groups(session, "test")
     session.install("--editable", ".")
-    session.run("pytest", "tests/test_docs.py", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, "tests/test_docs.py", *session.posargs)
 
 
 @nox.session
@@ -89,7 +92,7 @@ def plugins(session: nox.Session) -> None:
 
     for plugin in PLUGINS:
         with session.chdir(plugin):
-            session.run("pytest", *session.posargs)
+            session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
