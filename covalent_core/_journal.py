@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from anyio import CancelScope, Event, move_on_after, sleep, sleep_forever, to_thread
+from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after, sleep, to_thread
 from sqlalchemy import Connection, Row, literal_column, select
 
 from covalent_core import _transitions as transitions
@@ -277,8 +277,8 @@ class Journal:
             urgent: Somebody waits for just this: a worker without work, or a user who has cancelled.
         """
         if self._closed:
-            # The dispatcher is ending, and whoever wanted to write with it.
-            await sleep_forever()
+            # The dispatcher is ending, and whoever wanted to write with it, shielded or not.
+            raise get_cancelled_exc_class()
 
         self._waiting.extend(writes)
         self._queued.set()
