@@ -100,7 +100,9 @@ class Walk:
     # --- jobs ----------------------------------------------------------------------------------------------------
 
     def _start(self, nodes: Iterable[WalkNode]) -> None:
-        ready = [node for node in nodes if node.status == Status.NEW_OBJECT and not node.waiting]
+        # What needs a node of its own pack, and is tried again, comes twice.
+        found = {node.node_id: node for node in nodes if node.status == Status.NEW_OBJECT and not node.waiting}
+        ready = list(found.values())
 
         for node in [node for node in ready if (node.not_before or 0) > now()]:
             ready.remove(node)
