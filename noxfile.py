@@ -43,8 +43,8 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of the package."""
-    install_groups(session, "lint")
+    """Check the types of the packages."""
+    install_groups(session, "lint", "test")
     install_all(session)
     session.run("mypy", *session.posargs)
 
