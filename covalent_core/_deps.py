@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import glob
+import importlib.util
 import inspect
+import os
 import shlex
 import shutil
 import subprocess
@@ -32,7 +34,7 @@ class DepsPip:
         Raises:
             DependencyError: pip has failed; what it said is in the task's standard error.
         """
-        _run("deps_pip", [sys.executable, "-m", "pip", "install", "--target", folder, *self.options, *self.packages])
+        _run("deps_pip", [*_pip(), "install", "--target", folder, *self.options, *self.packages])
         sys.path.insert(0, folder)
         importlib.invalidate_caches()
 
@@ -140,6 +142,24 @@ class Prepared:
             call.call()
 
         return value
+
+
+def _pip() -> List[str]:
+    """Return the command of pip: the installed one, or that which Python brings for environments without one."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+
+    try:
+        import ensurepip
+    except ImportError:
+        raise DependencyError(f"deps_pip: {sys.executable} has neither pip nor ensurepip; install pip there") from None
+
+    wheels = sorted(glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl")))
+
+    if not wheels:
+        raise DependencyError(f"deps_pip: {sys.executable} has no pip; install it there")
+
+    return [sys.executable, os.path.join(wheels[-1], "pip")]
 
 
 def _run(what: str, command: List[str]) -> None:
