@@ -74,14 +74,16 @@ class Dispatcher:
         async with create_task_group() as self._tasks:
             self._tasks.start_soon(self._journal.run, name="journal")
             self._tasks.start_soon(self._end_when_told, name="signals")
+            self._tasks.start_soon(self._serve_until_idle, name="watch")
 
-            with open_bell(self._home) as self._bell:
-                await self._watch(self._bell)
+    async def _serve_until_idle(self) -> None:
+        with open_bell(self._home) as self._bell:
+            await self._watch(self._bell)
 
-            for shared in self._executors.values():
-                shared.close()
+        for shared in self._executors.values():
+            shared.close()
 
-            self._tasks.cancel_scope.cancel()
+        self._tasks.cancel_scope.cancel()
 
     async def _watch(self, bell: IO[bytes]) -> None:
         busy_until = now()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from probes import Stops, ending
+from probes import Stops, arguments_of, ending, processes_of
 
 from covalent_core import _executors
 
@@ -22,6 +24,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     with ending(folder):
         yield folder
+        tell(folder)
+
+
+def tell(home: Path) -> None:
+    """Print what a test leaves; pytest shows it if the test has failed."""
+    for pid in processes_of(home):
+        print(pid, *arguments_of(pid))
+
+    with suppress(FileNotFoundError):
+        print(*sorted(os.listdir(home / "jobs")), sep="\n")
+        print((home / "dispatcher.log").read_text())
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """What the core does in thousands of random worlds is what a model of its contract allows.
 
 ``COVALENT_CORE_TEST_CASES`` says in how many, ``COVALENT_CORE_TEST_SEED`` in which; `schedules` says how one is played
-again.
+again. Unless asked for others it is always the same worlds, so that a failure is due to a change; ``nox -s soak`` looks
+into new ones.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +15,16 @@ from pathlib import Path
 import pytest
 
 CASES = os.environ.get("COVALENT_CORE_TEST_CASES", "10000")
-SEED = os.environ.get("COVALENT_CORE_TEST_SEED", str(random.SystemRandom().randrange(2**32)))
+SEED = os.environ.get("COVALENT_CORE_TEST_SEED", "20261121")
 
 #: What random schedules have found in the core, as small as they could be made.
 FOUND = {
     "an order that came too late, noticed while a dispatch is taken up": (
         "Case((Vertex(),), (), ((1, 'release is called', Kill()), (2, 'before a commit', Cancel())))"
+    ),
+    "a dispatcher told to end while it takes up a sublattice that nobody wants any more": (
+        "Case((Vertex(role='sublattice', graph=(Vertex(),)),), (), "
+        "((1, 'before a sublattice', Tell()), (2, 'anywhere', Cancel(rings=False))))"
     ),
 }
 

@@ -159,6 +159,8 @@ class World:
 
         try:
             Dispatcher(self.home).serve()
+        except asyncio.CancelledError as error:
+            must(self._killed_at is not None, f"a dispatcher that is alive and told to end raises {error!r}")
         except BaseException:
             if self._killed_at is None:
                 raise
