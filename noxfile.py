@@ -20,7 +20,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
 
 #: Most tests wait most of the time: for processes to start, to end, to be gone.
-SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile")
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadgroup")
 
 #: What the tests of the plugins need of the machine: a program, and the Debian package that brings it.
 PROGRAMS = {"/usr/sbin/sshd": "openssh-server"}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from covalent_core._cancellation import CancelOutcome, CancelTarget
     from covalent_core._deps import DepsBash, DepsCall, DepsPip
     from covalent_core._electron import Electron, electron, wait
-    from covalent_core._job import Job
+    from covalent_core._job import Job, Results
     from covalent_core._lattice import Lattice, lattice
     from covalent_core._result import Result
     from covalent_core._status import Status
@@ -36,6 +36,7 @@ __all__ = [
     "Job",
     "Lattice",
     "Result",
+    "Results",
     "Status",
     "Task",
     "TaskCancelledError",
@@ -66,6 +67,7 @@ _HOMES = {
     "Job": "_job",
     "Lattice": "_lattice",
     "Result": "_result",
+    "Results": "_job",
     "Status": "_status",
     "Task": "_task",
     "TaskCancelledError": "errors",

@@ -84,6 +84,7 @@ class Job:
     job_handle: str | None = None
     _cancel_reason: str | None = field(default=None, repr=False)
     _report: Callable[[float, float | None, str], None] = field(default=lambda *_: None, repr=False)
+    _show: Callable[[int, str, str], None] = field(default=lambda *_: None, repr=False)
     _take: Callable[[Mapping[str, Value]], None] = field(default=lambda _: None, repr=False)
 
     @property
@@ -114,6 +115,13 @@ class Job:
     def report_progress(self, done: float, total: float | None = None, unit: str = "bytes") -> None:
         """Say how far the step in flight is; cheap enough to be called for every chunk."""
         self._report(done, total, unit)
+
+    def report_output(self, node_id: int, stdout: str, stderr: str) -> None:
+        """Show what a task that is running has written so far; each call takes the place of the one before.
+
+        Optional: what it has written comes with its outcome. Only from `run`; cheap enough to be called every second.
+        """
+        self._show(node_id, stdout, stderr)
 
     def report_results(self, results: Mapping[str, Value]) -> None:
         """Hand over result files of nodes of a pack that have ended while others run, so that they can be seen.

@@ -82,6 +82,7 @@ class Journal:
         self._expected = 0
         self._closed = False
         self._progress: dict[str, str] = {}
+        self._outputs: dict[tuple[str, int], tuple[str, str]] = {}
         self._seen_order = -1
         # Connections of its own, and past SQLAlchemy: under load its share would be half of the dispatcher's work.
         self._writer = store.database.engine.raw_connection()
@@ -252,14 +253,24 @@ class Journal:
         """Keep how far a job's step in flight is for the next `store_progress`. May be called from any thread."""
         self._progress[ticket] = progress
 
-    async def store_progress(self) -> None:
-        """Store the progress that has been noted; one transaction, however often it was noted."""
-        noted, self._progress = self._progress, {}
+    def note_output(self, dispatch_id: str, node_id: int, stdout: str, stderr: str) -> None:
+        """As `note_progress`: what a running task has written."""
+        self._outputs[dispatch_id, node_id] = (stdout, stderr)
 
-        if noted:
-            await self._write(
-                *((transitions.SET_PROGRESS, {"b_ticket": t, "b_progress": text}) for t, text in noted.items())
-            )
+    async def store_progress(self) -> None:
+        """Store what has been noted; one transaction, however often it was noted."""
+        progress, self._progress = self._progress, {}
+        outputs, self._outputs = self._outputs, {}
+        writes: list[Write] = [
+            (transitions.SET_PROGRESS, {"b_ticket": ticket, "b_progress": text}) for ticket, text in progress.items()
+        ]
+        writes += [
+            (transitions.SET_OUTPUT, {**transitions.node_key(*node), "b_stdout": stdout, "b_stderr": stderr})
+            for node, (stdout, stderr) in outputs.items()
+        ]
+
+        if writes:
+            await self._write(*writes)
 
     async def close_job(self, dispatch_id: str, ticket: str, error: str | None) -> None:
         """`release` has been called for a job; `error` is what it raised."""

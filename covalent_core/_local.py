@@ -7,12 +7,12 @@ import os
 import pickle
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from anyio import fail_after, sleep
+from anyio import create_task_group, fail_after, sleep
 
 from covalent_core._home import find_home
 from covalent_core._job import DEFAULT_GRACE, Job, Results, Value
@@ -27,6 +27,9 @@ KILL_SECONDS = 10.0
 
 #: How often the lock of a supervisor is looked at that has yet to notice that its dispatcher has died.
 LOCK_SECONDS = 0.005
+
+#: How often it is looked whether running tasks have written something.
+OUTPUT_SECONDS = 1.0
 
 #: How often it is looked whether the nodes of a pack that were cancelled have ended.
 MEMBER_SECONDS = 0.005
@@ -61,9 +64,16 @@ class LocalExecutor:
         self._done: dict[str, Worker] = {}
         self._outcomes: dict[str, dict[str, Value]] = {}
         self._idle: list[Worker] = [Worker(self.python, self._jobs)]
+        self._running: dict[str, Job] = {}
+        self._watch = AsyncExitStack()
+        tasks = await self._watch.enter_async_context(create_task_group())
+        self._watch.callback(tasks.cancel_scope.cancel)
+        tasks.start_soon(self._show_output)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        await self._watch.aclose()
+
         for worker in [*self._idle, *self._busy.values()]:
             worker.close()
 
@@ -101,12 +111,17 @@ class LocalExecutor:
         if job.ticket in self._done:
             return
 
-        if job.ticket in self._busy:
-            ended = await self._until_ended(job)
-        else:
-            await self._until_alone()
-            await ProcessHandle.parse(job_handle).wait_for(f"{location}.ended")
-            ended = os.path.lexists(f"{location}.ended")
+        self._running[job.ticket] = job
+
+        try:
+            if job.ticket in self._busy:
+                ended = await self._until_ended(job)
+            else:
+                await self._until_alone()
+                await ProcessHandle.parse(job_handle).wait_for(f"{location}.ended")
+                ended = os.path.lexists(f"{location}.ended")
+        finally:
+            del self._running[job.ticket]
 
         if not ended:
             process = ProcessHandle.parse(job_handle)
@@ -241,6 +256,26 @@ class LocalExecutor:
                 await sleep(LOCK_SECONDS)
             else:
                 remove(self._inherited.pop().with_suffix(""), OUTPUTS)
+
+    async def _show_output(self) -> None:
+        """Show what the tasks have written that run for longer than a moment."""
+        shown: dict[str, tuple[int, int]] = {}
+
+        while True:
+            await sleep(OUTPUT_SECONDS)
+            shown = {ticket: shown.get(ticket, (0, 0)) for ticket in self._running}
+
+            for ticket, job in self._running.items():
+                process = ProcessHandle.parse(str(job.job_handle))
+                sizes = process.output_sizes()
+
+                if sizes != shown[ticket]:
+                    shown[ticket] = sizes
+                    runs = next((node_id for node_id in job.node_ids if not self._has_ended(job, node_id)), None)
+
+                    with suppress(OSError):
+                        if runs is not None:
+                            job.report_output(runs, *process.read_output())
 
     def _has_ended(self, job: Job, node_id: int) -> bool:
         name = f"{job.ticket}.{node_id}.outcome"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from anyio import sleep, wait_readable
 
-from covalent_core._runner import TAG
+from covalent_core._runner import OUTPUT_BYTES, TAG
 from covalent_core._runner.processes import start_time
 
 
@@ -50,6 +50,26 @@ class ProcessHandle:
         """Return when a file is there, or the process has ended."""
         if not os.path.lexists(file):
             await self.wait()
+
+    def output_sizes(self) -> tuple[int, int]:
+        """Return how much the task below this supervisor has written, in bytes; of the one that runs now alone."""
+        with suppress(OSError):
+            if self._is_meant():
+                return os.stat(f"/proc/{self.pid}/fd/1").st_size, os.stat(f"/proc/{self.pid}/fd/2").st_size
+
+        return 0, 0
+
+    def read_output(self) -> tuple[str, str]:
+        """Return the end of what the task has written to its standard output and error."""
+        found = []
+
+        for number in (1, 2):
+            # Through the supervisor itself: the files may have no names any more.
+            with open(f"/proc/{self.pid}/fd/{number}", "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
+                found.append(file.read(OUTPUT_BYTES).decode("utf-8", "replace"))
+
+        return found[0], found[1]
 
     async def sweep(self) -> None:
         """Kill whatever the process left behind; needed only if it was itself killed from outside."""

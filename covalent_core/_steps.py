@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from anyio import CancelScope, CapacityLimiter, fail_after, move_on_after, to_thread
@@ -91,6 +92,7 @@ class JobRun:
     ) -> None:
         self.job = job
         job._report = self._note_progress
+        job._show = partial(journal.note_output, job.dispatch_id)
         self.name = f"dispatch {job.dispatch_id[:8]} job {job.ticket}"
         self._owner = owner
         self._executor = executor

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import Insert, Update, bindparam, insert, literal_column, or_, update
+from sqlalchemy import Insert, Update, bindparam, func, insert, literal_column, or_, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -48,9 +48,9 @@ _here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bind
 _ticket = jobs.c.ticket == bindparam("b_ticket")
 
 
-def _node_update(statuses: list[Status], *columns: str) -> Prepared:
+def _node_update(statuses: list[Status], *columns: str, **more: Any) -> Prepared:
     # The statuses are part of the text: a prepared statement has places for the values of a row only.
-    values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in columns}
+    values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in columns} | more
     here = or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
     return Prepared(update(nodes).where(*_here, here).values(values))
 
@@ -65,9 +65,17 @@ ADD_JOB = Prepared(
 ADD_JOB_NODE = Prepared(insert(job_nodes).values({name: bindparam(name) for name in ("ticket", "place", "node_id")}))
 START_NODE = _node_update([Status.NEW_OBJECT], "status", "started")
 RUN_NODE = _node_update([Status.DISPATCHING], "status")
+#: While it runs.
+SET_OUTPUT = _node_update([Status.RUNNING], "stdout", "stderr")
+#: Where its end does not say what a task has written, what was seen of it while it ran stays.
+_WRITTEN = {
+    name: func.coalesce(func.nullif(bindparam(f"b_{name}"), literal_column("''")), nodes.c[name])
+    for name in ("stdout", "stderr")
+}
 END_NODE = _node_update(
     [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
-    *("status", "started", "ended", "error", "step", "stdout", "stderr", "output", "exception"),
+    *("status", "started", "ended", "error", "step", "output", "exception"),
+    **_WRITTEN,
 )
 ATTEMPT_COLUMNS = ("started", "ended", "error", "step", "stdout", "stderr", "exception")
 ADD_ATTEMPT = Prepared(
@@ -78,9 +86,12 @@ ADD_ATTEMPT = Prepared(
 )
 #: Back to where it can start again: after a failed attempt, or because its job has been given up for others.
 REQUEUE_NODE = _node_update(
-    [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING], "status", "attempt", "jobs", "not_before"
+    [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
+    *("status", "attempt", "jobs", "not_before"),
+    stdout=literal_column("''"),
+    stderr=literal_column("''"),
 )
-END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended", "stdout", "stderr")
+END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended", **_WRITTEN)
 SET_PAYLOAD = _job_update("payload")
 SET_LOCATION = _job_update("location")
 SET_HANDLE = _job_update("handle")

@@ -10,9 +10,16 @@ from pathlib import Path
 import pytest
 from probes import Stops, arguments_of, ending, processes_of
 
-from covalent_core import _executors
+from covalent_core import _executors, _spawn
+from covalent_core.testing._warm import WarmDispatcher
 
 PLUGINS = Path(__file__).parent / "plugins"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that at the end nobody waits for it alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture
@@ -21,6 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "home"
     monkeypatch.setenv("COVALENT_CORE_HOME", str(folder))
     monkeypatch.setenv("COVALENT_CORE_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setattr(_spawn, "DetachedProcess", WarmDispatcher)
 
     with ending(folder):
         yield folder

@@ -12,6 +12,7 @@ from covalent_core.testing._probes import (
     kill_dispatcher,
     processes_of,
     processes_with,
+    start_time,
     wait_until,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "kill_dispatcher",
     "processes_of",
     "processes_with",
+    "start_time",
     "wait_until",
 ]

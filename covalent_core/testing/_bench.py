@@ -30,6 +30,7 @@ class Author(Protocol):
 
     patience: float
     reports_results: bool
+    reports_output: bool
 
     def executor(self, folder: Path) -> Any: ...
     def alive(self, ticket: str, noted: list[str]) -> list[str]: ...
@@ -52,6 +53,7 @@ class Bench:
         self.executor = author.executor(self._folder)
         self.cancels_members = BoundExecutor(self.executor).cancels_members
         self.reports_results = author.reports_results
+        self.reports_output = author.reports_output
 
     # --- what a user does ----------------------------------------------------------------------------------------
 

@@ -76,6 +76,23 @@ class Results:
 
         assert (node["stdout"], node["stderr"]) == ("out loud\n", "err loud\n")
 
+    def test_output_is_seen_no_earlier_than_it_is_written(self, bench: Bench) -> None:
+        dispatch_id = bench.work("loud")
+        bench.until(bench.begun)
+
+        def seen() -> tuple[str, str]:
+            node = bench.node(dispatch_id)
+            return node["stdout"], node["stderr"]
+
+        if bench.reports_output:
+            bench.until(lambda: seen() == ("out loud\n", "err loud\n"))
+
+        assert bench.node(dispatch_id)["status"] == Status.RUNNING
+        assert seen() in [("", ""), ("out loud\n", "err loud\n")]
+        bench.go()
+        bench.end(dispatch_id)
+        assert seen() == ("out loud\n", "err loud\n")
+
     def test_much_output_comes_back_to_its_end(self, bench: Bench) -> None:
         result = bench.run(bench.tasks.interpreter)
 

@@ -36,10 +36,12 @@ class ExecutorSuite(Results, Cancelling, Backend, Packs):
         patience: Seconds that anything may take at most.
         reports_results: Whether the executor calls `Job.report_results`, so that what a member of a pack has returned
             can be seen while others run.
+        reports_output: Whether it calls `Job.report_output`, so that what a task writes can be seen while it runs.
     """
 
     patience = 20.0
     reports_results = False
+    reports_output = False
 
     def executor(self, folder: Path) -> Any:
         """Return a new executor that keeps its files below `folder`, with a short grace period if it has one."""

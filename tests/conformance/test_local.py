@@ -10,6 +10,7 @@ from covalent_core.testing import ExecutorSuite
 
 class TestLocalExecutor(ExecutorSuite):
     reports_results = True
+    reports_output = True
 
     def executor(self, folder: Path) -> LocalExecutor:
         return LocalExecutor(max_workers=4, workdir=str(folder), grace=0.5)

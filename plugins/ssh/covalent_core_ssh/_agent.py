@@ -41,6 +41,9 @@ KILL_SECONDS = 10.0
 #: Seconds between looks at a job that another agent has started, and at one that is beginning or ending.
 FAR_LOOK, NEAR_LOOK = 0.1, 0.002
 
+#: Seconds between looks at what the tasks that run have written, and how much of it is shown: its end, in bytes.
+NEWS_SECONDS, OUTPUT_BYTES = 1.0, 64 * 1024
+
 Answer = Dict[str, Any]
 
 
@@ -237,6 +240,43 @@ def mark(tag: str) -> None:
     os.environ[TAG] = tag
 
 
+class Followed:
+    """A job that runs, and what has been told of it."""
+
+    def __init__(self, results: str, process: Process, node_ids: List[int]) -> None:
+        self._results = results
+        self._process = process
+        self._node_ids = node_ids
+        self._ended: Set[int] = set()
+        self._sizes = [0, 0]
+
+    def news(self) -> Answer:
+        """Return which nodes have ended, and what the one that runs has written, as far as that is new."""
+        files = set(os.listdir(os.path.dirname(self._results)))
+        name = os.path.basename(self._results)
+        ended = {node_id for node_id in self._node_ids if f"{name}.{node_id}.outcome" in files} - self._ended
+        self._ended |= ended
+        found: Answer = {"ended": sorted(ended)} if ended else {}
+        running = [node_id for node_id in self._node_ids if node_id not in self._ended]
+        # Through the runner itself: it has named its files, and may have another task by now.
+        outputs = [f"/proc/{self._process.pid}/fd/{number}" for number in (1, 2)]
+
+        if running and self._process.is_alive():
+            sizes = [os.stat(output).st_size for output in outputs]
+
+            if sizes != self._sizes:
+                self._sizes = sizes
+                found["output"] = [running[0], *map(read_end, outputs)]
+
+        return found
+
+
+def read_end(path: str) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
+        return file.read(OUTPUT_BYTES).decode("utf-8", "replace")
+
+
 # --- the agent ---------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +294,7 @@ class Agent:
         self._births: Dict[str, "asyncio.Future[int]"] = {}
         self._ends: Dict[int, asyncio.Event] = {}
         self._leased: Set[str] = set()
+        self._followed: Dict[str, Followed] = {}
         self._tasks: Set["asyncio.Task[None]"] = set()
 
     def prepare(self, folder: str) -> Answer:
@@ -282,9 +323,10 @@ class Agent:
 
         return {"handle": handle}
 
-    async def wait(self, ticket: str, folder: str, handle: str, lease: float) -> Answer:
-        """Answer when the job has ended, and whether its runner could say so itself."""
+    async def wait(self, ticket: str, folder: str, handle: str, lease: float, node_ids: List[int]) -> Answer:
+        """Answer when the job has ended, and whether its runner could say so itself; until then give news of it."""
         results, process = os.path.join(folder, "results", ticket), Process(handle)
+        self._followed[ticket] = Followed(results, process, node_ids)
 
         if lease:
             self._leased.add(results)
@@ -297,6 +339,7 @@ class Agent:
                 await asyncio.sleep(FAR_LOOK)
 
         self._leased.discard(results)
+        self._followed.pop(ticket, None)
 
         if not has_ended(results):
             await sweep(process.tag, KILL_SECONDS)
@@ -318,6 +361,7 @@ class Agent:
             await sweep(process.tag, KILL_SECONDS)
 
         self._leased.discard(results)
+        self._followed.pop(ticket, None)
         return {"complete": has_ended(results)}
 
     async def end_members(self, ticket: str, folder: str, handle: str, node_ids: List[int]) -> Answer:
@@ -379,6 +423,8 @@ class Agent:
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._nursery, self._on_nursery)
+        news = asyncio.ensure_future(self._give_news())
+        self._tasks.add(news)
         requests = asyncio.StreamReader(limit=2**20)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), os.fdopen(0, "rb", 0))
 
@@ -394,6 +440,18 @@ class Agent:
             task = asyncio.ensure_future(self._answer(json.loads(line)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _give_news(self) -> None:
+        while True:
+            await asyncio.sleep(NEWS_SECONDS)
+
+            for ticket, job in list(self._followed.items()):
+                # What is just ending is told by the answer to whoever waits for it.
+                with suppress(OSError):
+                    news = job.news()
+
+                    if news:
+                        say({"news": ticket, **news})
 
     async def _answer(self, request: Dict[str, Any]) -> None:
         number, do = request.pop("id"), request.pop("do")

@@ -6,10 +6,10 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncssh
 
@@ -17,6 +17,9 @@ from covalent_core_ssh._command import TOO_OLD, agent_command
 from covalent_core_ssh._opening import Opening
 from covalent_core_ssh.connection import SSHConnection
 from covalent_core_ssh.errors import SSHLineLostError, SSHRefusedError
+
+#: Who is told what happens to a job that runs: which nodes have ended, what one has written.
+Listener: TypeAlias = Callable[[dict[str, Any]], None]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class AgentLine:
         )
         self._opening = Opening(self._start, lambda agent: agent.is_there)
         self._lives: set[asyncio.Task[None]] = set()
+        self._listeners: dict[str, Listener] = {}
 
     async def workdir(self) -> str:
         """Return the absolute path of the folder for all jobs, which exists."""
@@ -71,6 +75,16 @@ class AgentLine:
             SSHRefusedError: There can be no agent, or it cannot do what was asked.
         """
         return await (await self._opening.get()).ask(do, **arguments)
+
+    @contextmanager
+    def listening(self, ticket: str, listener: Listener) -> Iterator[None]:
+        """Have the listener told what the agent sees of a job while somebody waits for its end."""
+        self._listeners[ticket] = listener
+
+        try:
+            yield
+        finally:
+            del self._listeners[ticket]
 
     async def close(self) -> None:
         """Let the agent end; the jobs live on."""
@@ -98,7 +112,7 @@ class AgentLine:
                 ready.set_result(agent)
 
                 try:
-                    await agent.listen()
+                    await agent.listen(self._listeners)
                 finally:
                     beats.cancel()
         except asyncio.TimeoutError:
@@ -196,13 +210,15 @@ class _Agent:
         except OSError as error:
             raise self._lost() from error
 
-    async def listen(self) -> None:
-        """Hand on the answers; return when the line is lost, which is then the answer to all that still wait."""
+    async def listen(self, listeners: Mapping[str, Listener]) -> None:
+        """Hand on answers and news; return when the line is lost, which is then the answer to all that still wait."""
         try:
             while line := await self._process.stdout.readline():
                 answer = json.loads(line)
 
-                if (waiting := self._waiting.get(answer.pop("id"))) is not None and not waiting.done():
+                if "news" in answer:
+                    listeners.get(answer.pop("news"), _ignore)(answer)
+                elif (waiting := self._waiting.get(answer.pop("id"))) is not None and not waiting.done():
                     waiting.set_result(answer)
         except asyncssh.DisconnectError as error:
             log.warning("the line to the agent on %s was lost: %s", self._host, error)
@@ -215,3 +231,7 @@ class _Agent:
 
     def _lost(self) -> SSHLineLostError:
         return SSHLineLostError(f"the line to the agent on {self._host} was lost")
+
+
+def _ignore(news: dict[str, Any]) -> None:
+    """Nobody waits for this job any more."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import os
 import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
-from covalent_core import Job, hookimpl
+from covalent_core import Job, Results, hookimpl
 from covalent_core.errors import ExecutorError
 from covalent_core_ssh._agent_line import AgentLine
 from covalent_core_ssh.connection import SSHConnection, SSHHost
@@ -62,6 +65,8 @@ class SSHExecutor(SSHHost):
             workdir=self.remote_workdir,
             lease=self.lease,
         )
+        self._numbers = itertools.count()
+        self._found: dict[str, dict[str, Path]] = {}
         self._results = tempfile.TemporaryDirectory(prefix="covalent-core-ssh-", ignore_cleanup_errors=True)
         return self
 
@@ -95,7 +100,9 @@ class SSHExecutor(SSHHost):
     @hookimpl
     async def run(self, job: Job, location: str, job_handle: str) -> None:
         order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "lease": self.lease}
-        answer = await self._patiently(lambda: self._agent.ask("wait", **order))
+
+        async with self._following(job, location):
+            answer = await self._patiently(lambda: self._agent.ask("wait", **order, node_ids=job.node_ids))
 
         if not answer["complete"]:
             raise ExecutorError(
@@ -103,20 +110,20 @@ class SSHExecutor(SSHHost):
             )
 
     @hookimpl
-    async def fetch(self, job: Job, location: str) -> str:
+    async def fetch(self, job: Job, location: str) -> Results:
         return await self._patiently(lambda: self._get_results(job, location))
 
     @hookimpl
-    async def cancel(self, job: Job, location: str, job_handle: str) -> str | None:
+    async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
         order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "grace": job.grace}
         answer = await self._agent.ask("end", **order)
         return await self._get_results(job, location) if answer["complete"] else None
 
     @hookimpl
-    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> str:
+    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> Results:
         order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "node_ids": node_ids}
         await self._agent.ask("end_members", **order)
-        return await self._get_results(job, location)
+        return await self._get_results(job, location, node_ids)
 
     @hookimpl
     async def find(self, job: Job, location: str) -> str | None:
@@ -125,6 +132,8 @@ class SSHExecutor(SSHHost):
 
     @hookimpl
     async def release(self, job: Job, location: str | None) -> None:
+        self._found.pop(job.ticket, None)
+
         for name in os.listdir(self._results.name):
             if name.startswith(f"{job.ticket}."):
                 os.unlink(os.path.join(self._results.name, name))
@@ -141,25 +150,61 @@ class SSHExecutor(SSHHost):
         """Return where a job runs, as seen from the folder of its own files."""
         return f"../{job.dispatch_id}/node_{job.node_ids[0]}" if self.create_unique_workdir else ".."
 
-    async def _get_results(self, job: Job, location: str) -> str:
-        for node_id in job.node_ids:
+    @asynccontextmanager
+    async def _following(self, job: Job, location: str) -> AsyncIterator[None]:
+        """Report what the agent sees of a job while it is waited for."""
+        news: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+        async def report() -> None:
+            while True:
+                word = await news.get()
+
+                if "output" in word:
+                    job.report_output(*word["output"])
+
+                if "ended" in word and len(job.tasks) > 1:
+                    get_results = partial(self._get_results, job, location, word["ended"])
+                    job.report_results(await self._patiently(get_results))
+
+        with self._agent.listening(job.ticket, news.put_nowait):
+            reporting = asyncio.create_task(report())
+
+            try:
+                yield
+            finally:
+                reporting.cancel()
+                await asyncio.wait([reporting])
+
+        if not reporting.cancelled():
+            reporting.result()
+
+    async def _get_results(self, job: Job, location: str, node_ids: Sequence[int] | None = None) -> Results:
+        found = self._found.setdefault(job.ticket, {})
+
+        for node_id in job.node_ids if node_ids is None else node_ids:
             name = f"{job.ticket}.{node_id}"
+
+            if f"{name}.outcome" in found:
+                continue
 
             # The core knows what it means that an outcome is missing.
             with suppress(FileNotFoundError):
                 outcome = await self._get(job, location, f"{name}.outcome")
 
-                with open(outcome, "rb") as file:
+                with outcome.open("rb") as file:
                     has_value = json.loads(file.readline())["file"]
 
                 if has_value:
-                    await self._get(job, location, f"{name}.value")
+                    found[f"{name}.value"] = await self._get(job, location, f"{name}.value")
 
-        return self._results.name
+                found[f"{name}.outcome"] = outcome
 
-    async def _get(self, job: Job, location: str, name: str) -> str:
-        target = os.path.join(self._results.name, name)
-        await self._connection.get(f"{location}/results/{name}", target, job.report_progress)
+        return dict(found)
+
+    async def _get(self, job: Job, location: str, name: str) -> Path:
+        # Who runs and who cancels may ask for the same at the same time.
+        target = Path(self._results.name, f"{name}.{next(self._numbers)}")
+        await self._connection.get(f"{location}/results/{name}", str(target), job.report_progress)
         return target
 
     async def _again(self, operation: Callable[[], Awaitable[T]]) -> T:

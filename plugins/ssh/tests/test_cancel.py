@@ -16,6 +16,7 @@ from tasks import be_hostile, count, dispatch_one, runs_in
 
 import covalent_core as ct
 from covalent_core import Status
+from covalent_core._home import Home
 
 #: Cancels of which the median is measured.
 ROUNDS = 11
@@ -129,9 +130,8 @@ def test_a_process_id_that_belongs_to_another_by_now_is_left_alone(far, home, ex
     started = Path(f"/proc/{stranger.pid}/stat").read_text().rpartition(")")[2].split()[19]
     # After a reboot number and start time may be the same; after a wrap of the numbers only the former is.
     changed = f"{stranger.pid}.{started if when == 'other boot' else int(started) - 1}.{handle.split('.')[2]}"
-    (database,) = [path for path in home.rglob("*") if path.is_file() and path.read_bytes()[:6] == b"SQLite"]
 
-    with sqlite3.connect(database) as connection:
+    with sqlite3.connect(Home(home).database) as connection:
         assert replace_everywhere(connection, handle, changed) > 0
 
     link = next((far.home / "covalent-workdir").glob("*/results/*.process"))

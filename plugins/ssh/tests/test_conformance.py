@@ -15,6 +15,9 @@ from covalent_core_ssh import SSHExecutor
 class TestSSHExecutor(ExecutorSuite):
     """The far side is this machine, so the probes of the suite see what is there."""
 
+    reports_results = True
+    reports_output = True
+
     @pytest.fixture(autouse=True)
     def reach(self, sshd: FarSide) -> None:
         self.options = options_for(sshd, sshd.port)

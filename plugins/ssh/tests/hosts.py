@@ -1,0 +1,108 @@
+"""Several hosts on one machine: each has a network, processes and a name of its own, and a real sshd.
+
+Needs root and iproute2. Such a host can be cut off by taking its link down, and switched off with all that runs on it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from far_side import FarSide
+
+#: The network between this machine and the hosts, and the one behind the first of them.
+OUTER, INNER = "10.213.77", "10.213.78"
+
+
+def why_not() -> str | None:
+    """Return what is missing for such hosts, if anything is."""
+    if os.getuid() != 0:
+        return "network namespaces need root"
+
+    missing = [program for program in ("ip", "unshare") if shutil.which(program) is None]
+
+    if missing:
+        return f"{' and '.join(missing)} not found; apt-get install iproute2 util-linux"
+
+    tried = subprocess.run(["unshare", "--net", "--pid", "--fork", "--uts", "true"], capture_output=True, text=True)
+    return tried.stderr.strip() or None
+
+
+class Host(FarSide):
+    """One of these hosts.
+
+    Attributes:
+        name: What it calls itself.
+        address: Where it is reached.
+    """
+
+    def __init__(self, folder: Path, name: str, address: str) -> None:
+        self.name = name
+        self._link = f"to-{name}"
+        folder.mkdir()
+        inside = ["ip", "netns", "exec", name, "unshare", "--uts", "--pid", "--mount-proc", "--fork", "--kill-child"]
+        super().__init__(
+            folder, address=address, port=22, inside=[*inside, "sh", "-c", f'hostname {name}; exec "$@"', "-"]
+        )
+
+    def plug(self) -> None:
+        """Connect it with the network."""
+        run("ip", "link", "set", self._link, "up")
+
+    def unplug(self) -> None:
+        """Cut it off; what runs on it goes on."""
+        run("ip", "link", "set", self._link, "down")
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+@contextmanager
+def namespaces(*names: str) -> Iterator[None]:
+    """Have network namespaces; nothing of them is left at the end."""
+    with ExitStack() as stack:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL)
+            run("ip", "netns", "add", name)
+            stack.callback(run, "ip", "netns", "del", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+
+        yield
+
+
+@contextmanager
+def three_hosts(folder: Path) -> Iterator[tuple[Host, Host, Host]]:
+    """Give two hosts that are reached from here, and a third that is reached from the first of them only."""
+    with ExitStack() as stack:
+        stack.enter_context(namespaces("cc-one", "cc-two", "cc-deep"))
+        run("ip", "link", "add", "cc-bridge", "type", "bridge")
+        stack.callback(run, "ip", "link", "del", "cc-bridge")
+        run("ip", "addr", "add", f"{OUTER}.1/24", "dev", "cc-bridge")
+        run("ip", "link", "set", "cc-bridge", "up")
+
+        for name, number in (("cc-one", 11), ("cc-two", 12)):
+            run("ip", "link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
+            run("ip", "link", "set", f"to-{name}", "master", "cc-bridge", "up")
+            run("ip", "-n", name, "addr", "add", f"{OUTER}.{number}/24", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+
+        run("ip", "-n", "cc-one", "link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", "cc-deep")
+
+        for name, device, number in (("cc-one", "eth1", 1), ("cc-deep", "eth0", 11)):
+            run("ip", "-n", name, "addr", "add", f"{INNER}.{number}/24", "dev", device)
+            run("ip", "-n", name, "link", "set", device, "up")
+
+        addresses = {"cc-one": f"{OUTER}.11", "cc-two": f"{OUTER}.12", "cc-deep": f"{INNER}.11"}
+        hosts = []
+
+        for name, address in addresses.items():
+            hosts.append(Host(folder / name, name, address))
+            stack.callback(hosts[-1].stop)
+
+        one, two, deep = hosts
+        yield one, two, deep
