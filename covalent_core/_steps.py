@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from covalent_core._outcomes import add_output, in_results, take_over
 from covalent_core._status import Status
 from covalent_core._stops import stop
 from covalent_core._transitions import NodeEnd, Requeue
-from covalent_core.errors import ExecutorPluginError, GraphError, TaskCancelledError, TaskRuntimeError
+from covalent_core.errors import ExecutorPluginError, GraphError, JobEndedError, TaskCancelledError, TaskRuntimeError
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,9 @@ class JobRun:
             await self._end_at_backend()
             failure = self._failure("run", error)
             ends = self._all(Status.FAILED, str(failure), failure.step)
+
+            if isinstance(failure.__cause__, JobEndedError) and not failure.__cause__.retry:
+                ends = [replace(end, retry=False) for end in ends]
 
         if not self.job.cancel_requested:
             await stop("before-end")

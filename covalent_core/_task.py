@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import Any, Optional
@@ -30,6 +31,13 @@ class Task:
     def cancel_requested(self) -> bool:
         """Whether a cancel has arrived; from then on the task has its grace period to end by itself."""
         return self._cancel_requested
+
+    @property
+    def deadline(self) -> Optional[float]:
+        """When the backend will end this task, in seconds since 1970; None where it has no limit or does not say."""
+        # An executor sets it, or the script in which it starts the runner.
+        text = os.environ.get("COVALENT_CORE_DEADLINE")
+        return float(text) if text else None
 
     def __repr__(self) -> str:
         return f"Task(dispatch_id={self.dispatch_id!r}, node_id={self.node_id}, attempt={self.attempt})"

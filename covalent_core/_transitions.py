@@ -138,6 +138,7 @@ class NodeEnd:
 
     Attributes:
         graph: What a sublattice has come to where it did not fail: a graph as JSON.
+        retry: Whether another attempt could end otherwise.
     """
 
     node_id: int
@@ -151,6 +152,7 @@ class NodeEnd:
     stdout: str = ""
     stderr: str = ""
     graph: Value | None = None
+    retry: bool = True
 
     def as_row(self, dispatch_id: str) -> dict[str, Any]:
         columns = ("started", "ended", "error", "step", "stdout", "stderr", "output", "exception")

@@ -195,7 +195,7 @@ class Walk:
 
     def _tries_again(self, end: NodeEnd) -> bool:
         node = self._nodes[end.node_id]
-        return end.status == Status.FAILED and node.attempt < node.options.get("retries", 0)
+        return end.status == Status.FAILED and end.retry and node.attempt < node.options.get("retries", 0)
 
     def _requeue(self, node: WalkNode, failed: NodeEnd | None = None) -> Requeue:
         if failed is None:

@@ -14,7 +14,8 @@
     ├── ExecutorError
     │   ├── ExecutorNotFoundError      no installed plugin brings this executor
     │   ├── ExecutorOptionError        an option is unknown, mistyped or must not be stored
-    │   └── ExecutorPluginError        the plugin's hooks do not fit the hookspecs
+    │   ├── ExecutorPluginError        the plugin's hooks do not fit the hookspecs
+    │   └── JobEndedError              .retry: the backend ended a job before its task was through
     ├── DependencyError                what a task needs before it runs could not be had
     └── TaskError                      .dispatch_id .node_id
         ├── TaskRuntimeError           .step .stderr: a task failed
@@ -76,6 +77,19 @@ class ExecutorOptionError(ExecutorError):
 
 class ExecutorPluginError(ExecutorError):
     """A plugin's hooks do not fit the hookspecs, or one of them gave what it must not give."""
+
+
+class JobEndedError(ExecutorError):
+    """The backend, or somebody at the backend, has ended a job before its task was through.
+
+    Attributes:
+        retry: Whether another attempt can end otherwise. Where it cannot, as for a task that needs more memory than it
+            has asked for, the electron's `retries` are not used up in vain.
+    """
+
+    def __init__(self, message: str, *, retry: bool = True) -> None:
+        super().__init__(message)
+        self.retry = retry
 
 
 class DependencyError(CovalentError):

@@ -15,6 +15,8 @@ from .worker import serving
 
 
 def main(arguments: List[str]) -> None:
+    # The bundle is opened again where tasks have another working directory.
+    sys.argv[0] = os.path.abspath(sys.argv[0])
     import cloudpickle  # noqa: F401  (before the fork, so that every worker has it)
 
     # An installed covalent_core goes before the few files of it that travel along.
@@ -35,3 +37,5 @@ def main(arguments: List[str]) -> None:
     supervisor = Supervisor(f"{prefix}.{os.getpid()}", lease=lease)
     supervisor.run({**job, "prefix": prefix})
     supervisor.serve()
+    # Who sees that the job has ended takes this process to be gone as well.
+    os._exit(0)

@@ -52,6 +52,8 @@ class Supervisor:
         self._used = False
         self._halted = False
         self._job: Optional[Dict[str, Any]] = None
+        #: The prefix of a job that ended when there was no dispatcher to be told.
+        self._alone: Optional[str] = None
         self._unreleased: Dict[str, Dict[str, Any]] = {}
         self._progress = Progress()
         self._call = b""
@@ -95,6 +97,9 @@ class Supervisor:
         for ending in OUTPUTS:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._output + ending)
+
+        if self._alone is not None:
+            os.symlink(self._handle, self._alone + ".ended")
 
     def run(self, job: Dict[str, Any], call: bytes = b"") -> None:
         """Take a job, unless it is not there or, where there is no dispatcher to know, another process has it."""
@@ -467,7 +472,7 @@ class Supervisor:
         self._job = None
 
         if self._commands is None:
-            os.symlink(self._handle, job["prefix"] + ".ended")
+            self._alone = job["prefix"]
         else:
             self._unreleased[job["ticket"]] = job
             last = job.get("last")

@@ -76,12 +76,14 @@ def test_another_python_version_is_named_in_the_error(tmp_path: Path, name: str)
     assert f"(the function was pickled by Python {here} and this is Python {name[6:]})" in header["error"]
 
 
-def test_large_inputs_travel_as_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workdir", ["", ".."])
+def test_large_inputs_travel_as_files(tmp_path: Path, workdir: str) -> None:
     file = tmp_path / "input"
     file.write_bytes(pickle.dumps(bytes(20_000_000)))
     stand_in = "the output of node 1"
     call = dumps(((stand_in,), {}), lambda value: 0 if value is stand_in else None)
     job = Job("a-dispatch", "ct-ticket-3-0", 0, (TaskCall(3, "len", cloudpickle.dumps(len), call, (), [1], {1: file}),))
+    job.workdir = workdir
     assert isinstance(pack(job), memoryview)
     assert start(job, tmp_path).wait(20) == 0
     header, content = outcome_in(tmp_path)

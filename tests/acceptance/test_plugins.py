@@ -85,6 +85,23 @@ def test_progress_that_a_hook_reports_is_shown(home: Path, tmp_path: Path, workd
     assert "cancel ['dispatch_id', 'node_id']" in calls(workdir)
 
 
+@pytest.mark.parametrize(("fault", "runs"), [("run_ends_once", 2), ("run_ends_always", 1)])
+def test_a_job_that_its_backend_ended_is_tried_again_where_that_helps(
+    home: Path, tmp_path: Path, workdir: Path, fault: str, runs: int
+) -> None:
+    @ct.lattice(executor=scripted(workdir, **{fault: 1}), retries=3)
+    def workflow(folder):
+        return note_and_sleep(folder, 0)
+
+    result = ct.dispatch_sync(workflow)(tmp_path)
+    node = result.get_node_result(0)
+
+    assert calls(workdir).count("run") == runs
+    assert result.status == (Status.COMPLETED if runs == 2 else Status.FAILED)
+    assert runs == 2 or "JobEndedError: the backend has ended the job" in node["error"]
+    assert [attempt["step"] for attempt in node["attempts"]] == ["run"] * (runs - 1)
+
+
 @pytest.mark.parametrize(
     ("fault", "step", "words"),
     [

@@ -100,6 +100,19 @@ def test_a_task_knows_its_attempt(home: Path, tmp_path: Path) -> None:
     assert ct.dispatch_sync(workflow)().result == 1
 
 
+def test_a_task_knows_until_when_its_backend_lets_it_run(home: Path) -> None:
+    @ct.electron
+    def deadline():
+        return ct.current_task().deadline
+
+    @ct.lattice
+    def workflow():
+        limited = ct.executor.LocalExecutor(environment={"COVALENT_CORE_DEADLINE": "1999999999.5"})
+        return deadline(), ct.electron(deadline.function, executor=limited)()
+
+    assert ct.dispatch_sync(workflow)().result == (None, 1999999999.5)
+
+
 def test_what_follows_in_a_pack_has_an_attempt_of_its_own(home: Path, tmp_path: Path) -> None:
     @ct.electron
     def which(value):

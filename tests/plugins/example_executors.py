@@ -14,6 +14,7 @@ from anyio import open_process, sleep
 from covalent_core_nice import NiceExecutor, is_alive, process_id
 
 from covalent_core import Job, TaskCancelledError, hookimpl
+from covalent_core.errors import JobEndedError
 
 
 @dataclass
@@ -72,6 +73,10 @@ class ScriptedExecutor:
     async def run(self, job: Job, location: str) -> None:
         self._note("run")
         job.report_progress(1, 2)
+
+        for fault, retry in (("run-ends-once", True), ("run-ends-always", False)):
+            if self._takes(fault):
+                raise JobEndedError("the backend has ended the job", retry=retry)
 
         while not list(Path(location, "results").glob("*.ended")):
             await sleep(0.01)
