@@ -19,11 +19,11 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 
 PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
 
-#: Most tests wait most of the time: for processes to start, to end, to be gone.
-SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadgroup")
+#: Most tests wait most of the time: for processes to start, to end, to be gone. What takes long is collected first.
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 
 #: What the tests of the plugins need of the machine: a program, and the Debian package that brings it.
-PROGRAMS = {"/usr/sbin/sshd": "openssh-server"}
+PROGRAMS = {"/usr/sbin/sshd": "openssh-server", "/usr/sbin/ip": "iproute2"}
 
 CHECK_INSTALLED = """
 import pathlib, sys, covalent_core

@@ -6,10 +6,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -25,11 +23,9 @@ try:
 finally:
     del sys.path[:2]
 
+pytestmark = pytest.mark.long
+
 CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
-#: What is run: each fault with the test that is to catch it, and each such test once without a fault.
-RUNS = [(fault.name, fault.test) for fault in FAULTS] + CATCHERS
-#: In so many runs of pytest.
-GROUPS = 4
 INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]
 INSTALLED += ["nice-packs = covalent_core_nice_packs:NicePacksExecutor"]
 
@@ -41,40 +37,23 @@ class Outcome:
     failure: str | None
 
 
-@pytest.fixture(scope="session")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Outcome]:
-    """Give the outcome of a test of the suite with an executor; those of one group are run when the first is wanted."""
-    ran: dict[int, dict[tuple[str, str], Outcome]] = {}
-
-    def outcome(executor: str, test: str) -> Outcome:
-        group = group_of(executor, test)
-
-        if group not in ran:
-            wanted = [run for run in RUNS if group_of(*run) == group]
-            ran[group] = run_suites(tmp_path_factory.mktemp("faults"), wanted)
-
-        return ran[group][executor, test]
-
-    return outcome
-
-
-def group_of(executor: str, test: str) -> int:
-    return RUNS.index((executor, test)) % GROUPS
-
-
-def run_suites(folder: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], Outcome]:
-    """Run tests of the suite, each with an executor."""
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Outcome]:
+    """Run, for each fault, the test that is to catch it, and each such test once without a fault."""
+    folder = tmp_path_factory.mktemp("faults")
     installed = folder / "misbehaving-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Name: misbehaving\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("\n".join(["[covalent_core.executors]", *INSTALLED, ""]))
 
-    suites = [f"{HERE / 'fault_suites.py'}::Test{executor}::{test}" for executor, test in wanted]
+    suites = HERE / "fault_suites.py"
+    wanted = [f"{suites}::Test{fault.name}::{fault.test}" for fault in FAULTS]
+    wanted += [f"{suites}::Test{executor}::{test}" for executor, test in CATCHERS]
     report = folder / "report.xml"
     options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", f"--junitxml={report}", f"--basetemp={folder}/t"]
     paths = os.pathsep.join(map(str, (PLUGINS, HERE, folder)))
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *suites],
+        [sys.executable, "-m", "pytest", *options, *wanted],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
@@ -85,28 +64,22 @@ def run_suites(folder: Path, wanted: list[tuple[str, str]]) -> dict[tuple[str, s
     return {(case.attrib["classname"].rpartition(".Test")[2], case.attrib["name"]): outcome_of(case) for case in cases}
 
 
-def in_group(executor: str, test: str, *values: object) -> Any:
-    """Return parameters of a test that is to run in the same process as all others of its group."""
-    group = pytest.mark.xdist_group(f"faults-{group_of(executor, test)}")
-    return pytest.param(*values, marks=group, id=f"{executor}-{test}")
-
-
 def outcome_of(case: ET.Element) -> Outcome:
     problems = [problem.text or "" for problem in case if problem.tag in ("failure", "error")]
     return Outcome("\n".join(problems) or None)
 
 
-@pytest.mark.parametrize("fault", [in_group(fault.name, fault.test, fault) for fault in FAULTS])
-def test_a_fault_is_caught(outcome: Callable[[str, str], Outcome], fault: Fault) -> None:
-    failure = outcome(fault.name, fault.test).failure
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_caught(outcomes: dict[tuple[str, str], Outcome], fault: Fault) -> None:
+    failure = outcomes[fault.name, fault.test].failure
 
     assert failure is not None, f"{fault.name} passes {fault.test}"
     assert fault.words in failure, failure
 
 
-@pytest.mark.parametrize(("executor", "test"), [in_group(*catcher, *catcher) for catcher in CATCHERS])
-def test_without_a_fault_nothing_is_caught(outcome: Callable[[str, str], Outcome], executor: str, test: str) -> None:
-    assert outcome(executor, test).failure is None
+@pytest.mark.parametrize(("executor", "test"), CATCHERS)
+def test_without_a_fault_nothing_is_caught(outcomes: dict[tuple[str, str], Outcome], executor: str, test: str) -> None:
+    assert outcomes[executor, test].failure is None
 
 
 def test_there_are_enough_faults() -> None:

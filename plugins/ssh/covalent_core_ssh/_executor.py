@@ -178,7 +178,7 @@ class SSHExecutor(SSHHost):
         if not reporting.cancelled():
             reporting.result()
 
-    async def _get_results(self, job: Job, location: str, node_ids: Sequence[int] | None = None) -> Results:
+    async def _get_results(self, job: Job, location: str, node_ids: Sequence[int] | None = None) -> dict[str, Path]:
         found = self._found.setdefault(job.ticket, {})
 
         for node_id in job.node_ids if node_ids is None else node_ids:

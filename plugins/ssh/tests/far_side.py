@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from getpass import getuser
 from pathlib import Path
@@ -17,7 +17,7 @@ from probes import processes_with, wait_until
 
 CONFIG = """
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {address}
 HostKey {folder}/host_key
 PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
@@ -40,14 +40,21 @@ SetEnv HOME={folder}/home SHLVL=2 FAR_SIDE={folder}
 class FarSide:
     """An sshd with keys and a home directory of its own.
 
+    Args:
+        inside: The command in front of that of the sshd, which gives it surroundings of its own.
+
     Attributes:
         home: The home directory of whoever logs in.
         key: The private key that it lets in; `wrong_key` is one that it does not.
         known_hosts: A file with its host key.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", port: int | None = None, inside: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
+        self.address = address
+        self._inside = inside
         self.home = folder / "home"
         self.home.mkdir()
         self.key, self.wrong_key, host_key = folder / "key", folder / "wrong_key", folder / "host_key"
@@ -57,13 +64,13 @@ class FarSide:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
 
         shutil.copy(f"{self.key}.pub", folder / "authorized_keys")
-        self.port = free_port()
+        self.port = port or free_port()
         self._sshd: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         config = self.folder / "sshd_config"
-        config.write_text(CONFIG.format(port=self.port, folder=self.folder))
+        config.write_text(CONFIG.format(address=self.address, port=self.port, folder=self.folder))
         sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
         if sshd is None:
@@ -73,12 +80,19 @@ class FarSide:
             # Where sshd puts its unprivileged part; Debian's service makes it.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
-        self._sshd = subprocess.Popen([sshd, "-D", "-f", config, "-E", self.log])
-        wait_until(lambda: answers(self.port))
+        self.log.unlink(missing_ok=True)
+        # It is not one of those that end with the test in which it happens to be started.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVALENT_CORE_")}
+        self._sshd = subprocess.Popen([*self._inside, sshd, "-D", "-f", config, "-E", self.log], env=environment)
+        wait_until(self._listens)
+
+    def _listens(self) -> bool:
+        return self.log.exists() and "Server listening" in self.log.read_text()
 
     def trust(self, port: int) -> None:
         kind, key = (self.folder / "host_key.pub").read_text().split()[:2]
-        self.known_hosts.write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
+        place = self.address if port == 22 else f"[{self.address}]:{port}"
+        self.known_hosts.write_text(f"{place} {kind} {key}\n")
 
     def processes(self) -> list[int]:
         """Return all that lives of what was started through this sshd."""
@@ -108,7 +122,7 @@ class FarSide:
 
     def stop(self) -> None:
         if self._sshd is not None:
-            self._sshd.terminate()
+            self._sshd.kill()
             self._sshd.wait()
             self._sshd = None
 
@@ -257,13 +271,6 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-
-    return False
-
-
 @contextmanager
 def running_far_side(folder: Path) -> Iterator[FarSide]:
     far = FarSide(folder)
@@ -278,7 +285,7 @@ def options_for(far: FarSide, port: int) -> dict[str, object]:
     """Return how to reach it."""
     far.trust(port)
     return {
-        "hostname": "127.0.0.1",
+        "hostname": far.address,
         "port": port,
         "username": getuser(),
         "ssh_key_file": str(far.key),

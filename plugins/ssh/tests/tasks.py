@@ -46,6 +46,15 @@ def be_hostile(folder):
     time.sleep(60)
 
 
+def talk(folder):
+    """Say one thing after the other, each when it may."""
+    for number in range(3):
+        print(number)
+
+        while not Path(folder, str(number)).exists():
+            time.sleep(0.01)
+
+
 def dispatch_one(executor, function, *arguments):
     """Dispatch a lattice of one electron."""
     electron = ct.electron(function, executor=executor)

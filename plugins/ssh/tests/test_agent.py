@@ -81,7 +81,7 @@ def start(agent, folder):
 
 
 def wait(agent, folder, handle):
-    return agent.ask("wait", ticket=TICKET, folder=folder, handle=handle, lease=0)
+    return agent.ask("wait", ticket=TICKET, folder=folder, handle=handle, lease=0, node_ids=[1])
 
 
 def test_an_order_that_comes_twice_starts_one_job(agent, folder, tmp_path) -> None:

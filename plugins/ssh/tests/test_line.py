@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from probes import alive, processes_with, wait_until
-from tasks import count, dispatch_one, run_one, runs_in
+from tasks import count, dispatch_one, run_one, runs_in, talk
 
 import covalent_core as ct
 from covalent_core import Status
@@ -90,6 +90,24 @@ def test_gone_for_the_length_of_a_whole_task(far, line, executor, tmp_path, way)
 
     assert result.result == 0, result.error
     assert runs_in(tmp_path) == [pid]
+
+
+def test_what_a_task_writes_is_seen_while_it_runs_and_again_when_the_line_is_back(line, executor, tmp_path) -> None:
+    dispatch_id = dispatch_one(executor, talk, tmp_path)
+
+    def seen() -> str:
+        return ct.get_result(dispatch_id).get_node_result(0)["stdout"]
+
+    wait_until(lambda: seen() == "0\n")
+    line.cut()
+    (tmp_path / "0").touch()
+    line.mend()
+    wait_until(lambda: seen() == "0\n1\n")
+    (tmp_path / "1").touch()
+    (tmp_path / "2").touch()
+
+    assert ct.get_result(dispatch_id, wait=True, timeout=20).status == Status.COMPLETED
+    assert seen() == "0\n1\n2\n"
 
 
 def test_a_cancel_while_it_is_cut_is_carried_out_when_it_is_back(far, line, executor, tmp_path) -> None:
