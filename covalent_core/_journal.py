@@ -10,29 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after, sleep, to_thread
-from sqlalchemy import Connection, Row, literal_column, select
 
 from covalent_core import _transitions as transitions
 from covalent_core._database import BUSY_SECONDS, is_transient, now
-from covalent_core._graph import ExecutorSpec
-from covalent_core._job import Value
-from covalent_core._schema import (
-    cancel_orders,
-    dispatches,
-    edges,
-    encode,
-    executors,
-    functions,
-    job_nodes,
-    jobs,
-    nodes,
-)
+from covalent_core._reading import LAST_ORDER, Reading
+from covalent_core._schema import encode
 from covalent_core._status import Status
-from covalent_core._store import OPEN, Store
+from covalent_core._store import Store
 from covalent_core._transitions import NodeEnd, Prepared, Requeue, Write, node_key
 
 log = logging.getLogger(__name__)
@@ -44,36 +31,18 @@ COMPANY_SECONDS = 0.002
 #: How long the event loop may stand still for another process that is writing.
 SHORT_SECONDS = 0.005
 
-#: Asked before every step of every job.
-LAST_ORDER = "SELECT max(id) FROM cancel_orders"
-
-
-@dataclass
-class StoredDispatch:
-    """A dispatch as a dispatcher takes it up: new, or left behind by one that is gone."""
-
-    dispatch: Row[Any]
-    nodes: list[Row[Any]]
-    edges: list[tuple[int, int]]
-    functions: dict[int, Value]
-    executors: dict[int, ExecutorSpec]
-    #: Not released yet, oldest first, each with its nodes.
-    jobs: list[tuple[Row[Any], list[int]]]
-    children: list[tuple[int, str]]
-
 
 def _attempt_row(dispatch_id: str, node: Requeue) -> dict[str, Any]:
     assert node.failed is not None
     return {**node.failed.as_row(dispatch_id), "b_attempt": node.attempt - 1}
 
 
-class Journal:
+class Journal(Reading):
     """Reads for the dispatcher, and writes that return when they are on disk."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
+        super().__init__(store)
         self.on_order: Callable[[], None] = lambda: None
-        self._database = store.database
         self._waiting: list[Write] = []
         self._written = Event()
         self._queued = Event()
@@ -84,89 +53,10 @@ class Journal:
         self._progress: dict[str, str] = {}
         self._outputs: dict[tuple[str, int], tuple[str, str]] = {}
         self._seen_order = -1
-        # Connections of its own, and past SQLAlchemy: under load its share would be half of the dispatcher's work.
+        # A connection of its own, and past SQLAlchemy: under load its share would be half of the dispatcher's work.
         self._writer = store.database.engine.raw_connection()
-        self._reader = store.database.engine.raw_connection()
-        self._cursor = self._reader.cursor()
 
-    # --- reading -------------------------------------------------------------------------------------------------
-
-    def unfinished(self) -> list[str]:
-        """Return the ids of all dispatches that have not ended, oldest first."""
-        query = select(dispatches.c.dispatch_id).where(dispatches.c.status.in_(OPEN)).order_by(dispatches.c.created)
-
-        with self._database.read() as connection:
-            return list(connection.execute(query).scalars())
-
-    def load(self, dispatch_id: str) -> StoredDispatch:
-        """Return all that the dispatcher needs of a dispatch."""
-        with self._database.read() as connection:
-            arrows = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == dispatch_id)
-            pickled = select(functions.c.place, functions.c.content).where(functions.c.dispatch_id == dispatch_id)
-            rows = list(connection.execute(select(nodes).where(nodes.c.dispatch_id == dispatch_id)))
-            used = {row.executor_id for row in rows}
-            specs = select(executors).where(executors.c.id.in_(used))
-            return StoredDispatch(
-                self.store.find_dispatch(connection, dispatch_id),
-                rows,
-                [(row.source, row.target) for row in connection.execute(arrows)],
-                {row.place: row.content for row in connection.execute(pickled)},
-                {row.id: ExecutorSpec(row.name, row.options) for row in connection.execute(specs)},
-                self._open_jobs(connection, dispatch_id),
-                self._children(connection, dispatch_id),
-            )
-
-    def _children(self, connection: Connection, dispatch_id: str) -> list[tuple[int, str]]:
-        """Return the dispatches of sublattices whose nodes have not ended."""
-        here = (nodes.c.dispatch_id == dispatches.c.parent_dispatch_id) & (
-            nodes.c.node_id == dispatches.c.parent_node_id
-        )
-        query = select(dispatches.c.parent_node_id, dispatches.c.dispatch_id).join(nodes, here)
-        query = query.where(dispatches.c.parent_dispatch_id == dispatch_id, nodes.c.status.in_(OPEN))
-        return [(row.parent_node_id, row.dispatch_id) for row in connection.execute(query)]
-
-    def _open_jobs(self, connection: Connection, dispatch_id: str) -> list[tuple[Row[Any], list[int]]]:
-        query = select(jobs).where(jobs.c.dispatch_id == dispatch_id, jobs.c.released.is_(None))
-        query = query.order_by(literal_column("jobs.rowid"))
-        found = []
-
-        for row in list(connection.execute(query)):
-            members = select(job_nodes.c.node_id).where(job_nodes.c.ticket == row.ticket).order_by(job_nodes.c.place)
-            found.append((row, list(connection.execute(members).scalars())))
-
-        return found
-
-    def get_nodes(self, dispatch_id: str) -> list[Row[Any]]:
-        """Return where the nodes of a dispatch stand: node_id, name, status, error."""
-        query = select(nodes.c.node_id, nodes.c.name, nodes.c.status, nodes.c.error).where(
-            nodes.c.dispatch_id == dispatch_id
-        )
-
-        with self._database.read() as connection:
-            return list(connection.execute(query))
-
-    def get_dispatch(self, dispatch_id: str) -> Row[Any]:
-        """Return the row of a dispatch."""
-        with self._database.read() as connection:
-            return self.store.find_dispatch(connection, dispatch_id)
-
-    def orders_since(self, last: int) -> list[Row[Any]]:
-        """Return the cancel orders after `last`: id, dispatch_id, and the dispatch that this is a sublattice of."""
-        query = (
-            select(cancel_orders.c.id, cancel_orders.c.dispatch_id, dispatches.c.parent_dispatch_id)
-            .join(dispatches, dispatches.c.dispatch_id == cancel_orders.c.dispatch_id)
-            .where(cancel_orders.c.id > last)
-            .order_by(cancel_orders.c.id)
-        )
-
-        with self._database.read() as connection:
-            return list(connection.execute(query))
-
-    def last_order(self) -> int:
-        """Return the id of the newest cancel order, 0 if there is none. Costs a few microseconds."""
-        self._cursor.execute(LAST_ORDER)
-        (last,) = self._cursor.fetchone() or (0,)
-        return last or 0
+    # --- cancel orders ------------------------------------------------------------------------------------------------
 
     def look_for_orders(self) -> None:
         """Call `on_order` if there is a cancel order that was not there before."""

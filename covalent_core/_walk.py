@@ -15,8 +15,9 @@ from covalent_core._cancellation import downstream, last_line, upstream
 from covalent_core._database import now
 from covalent_core._graph import ExecutorSpec, Role
 from covalent_core._job import DEFAULT_GRACE, Job, TaskCall, Value
-from covalent_core._journal import Journal, StoredDispatch
+from covalent_core._journal import Journal
 from covalent_core._packs import WalkNode, into_jobs
+from covalent_core._reading import StoredDispatch
 from covalent_core._shared import SharedExecutor
 from covalent_core._status import Status, final_status
 from covalent_core._steps import JobRun
