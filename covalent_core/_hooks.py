@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,11 @@ from covalent_core._bundle import pack
 from covalent_core._job import Job
 from covalent_core.errors import ExecutorPluginError
 from covalent_core.hookspecs import hookimpl
+
+#: What a hook may give.
+TEXT = (str,)
+BYTES = (bytes, memoryview)
+RESULTS = (str, os.PathLike, Mapping)
 
 
 def check_hooks(executor: Any) -> None:
@@ -109,3 +115,12 @@ class _Defaults:
     @hookimpl(trylast=True)
     def release(self) -> None:
         return None
+
+
+def checked(executor: BoundExecutor, hook: str, output: Any, expected: tuple[Any, ...]) -> Any:
+    """Return what a hook gave if it is of an expected type and not empty."""
+    if not expected or (isinstance(output, expected) and output):
+        return output
+
+    kinds = " or ".join(kind.__name__ for kind in expected)
+    raise ExecutorPluginError(f"{executor.name}.{hook} returned {output!r}, expected {kinds}, not empty")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from anyio import CancelScope, CapacityLimiter, fail_after, move_on_after, to_thread
+from anyio import CancelScope, fail_after, to_thread
 
-from covalent_core._attempts import ATTEMPT_SECONDS, Attempts, pauses
+from covalent_core._attempts import ATTEMPT_SECONDS, Attempts
+from covalent_core._compute import Compute, ExecutorSource, PackGivenUp
 from covalent_core._database import is_transient
 from covalent_core._exchange import from_json
-from covalent_core._hooks import BoundExecutor
+from covalent_core._hooks import BYTES, RESULTS, TEXT, BoundExecutor, checked
 from covalent_core._job import Job, Results
 from covalent_core._journal import Journal
 from covalent_core._members import Members
@@ -22,12 +22,9 @@ from covalent_core._outcomes import add_output, in_results, take_over
 from covalent_core._status import Status
 from covalent_core._stops import stop
 from covalent_core._transitions import NodeEnd, Requeue
-from covalent_core.errors import ExecutorPluginError, GraphError, JobEndedError, TaskCancelledError, TaskRuntimeError
+from covalent_core.errors import GraphError, JobEndedError, TaskCancelledError, TaskRuntimeError
 
 log = logging.getLogger(__name__)
-
-#: How long a backend may take to answer `provision`; after that `find` decides.
-PROVISION_SECONDS = 300.0
 
 
 class Owner(Protocol):
@@ -47,25 +44,6 @@ class Owner(Protocol):
 
     async def job_released(self, run: JobRun) -> None:
         """Nothing of a job is left."""
-
-
-class ExecutorSource(Protocol):
-    """Where a job gets its executor from: created when the first job of all that share it needs it.
-
-    Attributes:
-        ready: Whether it has been created.
-        slots: What limits how many of its jobs run at once, if anything does.
-    """
-
-    @property
-    def ready(self) -> bool: ...
-    @property
-    def slots(self) -> CapacityLimiter | None: ...
-    async def bound(self) -> BoundExecutor: ...
-
-
-class PackGivenUp(Exception):  # noqa: N818  (a signal, not an error)
-    """Nodes of this job are cancelled and the others start again in another one."""
 
 
 class JobRun:
@@ -101,16 +79,15 @@ class JobRun:
         self._resumed = resumed
         self._payload = payload
         self.attempts = Attempts(journal, job.ticket, cancel_since, cancel_attempts)
+        # A job taken up with a location but no handle may have been accepted by its backend.
+        self._compute = Compute(job, executor, journal, self.attempts, asked=resumed and job.location is not None)
         self.open_nodes = set(job.node_ids) if open_nodes is None else open_nodes
         self.cancelled: dict[int, str] = {}
         self._members = Members(self) if len(job.tasks) > 1 else None
-        # A job taken up with a location but no handle may have been accepted by its backend.
-        self._asked = resumed and job.location is not None
         self._uploading = resumed
         self._given_up = False
         self._holds_slot = False
         self._scope: CancelScope | None = None
-        self._left_output: Results | None = None
 
     def request_cancel(self, reasons: Mapping[int, str]) -> None:
         """Cancel nodes of this job: interrupt the step in flight if no other is left that needs it.
@@ -155,11 +132,7 @@ class JobRun:
             ends = await self._saved()
         except Exception as error:
             await self._end_at_backend()
-            failure = self._failure("run", error)
-            ends = self._all(Status.FAILED, str(failure), failure.step)
-
-            if isinstance(failure.__cause__, JobEndedError) and not failure.__cause__.retry:
-                ends = [replace(end, retry=False) for end in ends]
+            ends = self._failed(self._failure("run", error))
 
         if not self.job.cancel_requested:
             await stop("before-end")
@@ -170,7 +143,7 @@ class JobRun:
         # The first commit wins: our end, or a cancel that the commit has told us of.
         if stopped := self.open_nodes & self.cancelled.keys():
             await self._end_at_backend()
-            await self.end_cancelled_nodes(stopped, self._left_output)
+            await self.end_cancelled_nodes(stopped, self._compute.left)
 
     async def end_nodes(self, ends: list[NodeEnd], *, last: bool = False) -> None:
         """Store how nodes ended, what follows from it, and which are to start again.
@@ -250,7 +223,7 @@ class JobRun:
         if job.location is None:
             payload = self._payload or await self._pickle()
             self._uploading = True
-            job.location = await self._step("upload", _TEXT, payload=payload)
+            job.location = await self._step("upload", TEXT, payload=payload)
             await journal.set_location(job.ticket, job.location)
 
         await self._take_slot()
@@ -261,7 +234,7 @@ class JobRun:
 
         await self._run()
         self._give_slot_back()
-        results = await self._step("fetch", _RESULTS, location=job.location, job_handle=job.job_handle)
+        results = await self._step("fetch", RESULTS, location=job.location, job_handle=job.job_handle)
         return await take_over(job, self.open_nodes, results, journal.store.values)
 
     async def _run(self) -> None:
@@ -276,7 +249,7 @@ class JobRun:
             await self._step("run", **arguments)
 
     async def _pickle(self) -> bytes | memoryview:
-        payload: bytes | memoryview = await self._step("pickle", _BYTES)
+        payload: bytes | memoryview = await self._step("pickle", BYTES)
         await self.journal.set_payload(self.job.dispatch_id, self.job.ticket, payload)
         return payload
 
@@ -320,7 +293,7 @@ class JobRun:
         self.job.raise_if_cancel_requested()
 
         # While nothing has been asked of the backend, the nodes that are not cancelled lose nothing in another job.
-        if self._given_up or (self.cancelled and not self._asked):
+        if self._given_up or (self.cancelled and not self._compute.asked):
             raise PackGivenUp
 
     def give_up(self) -> None:
@@ -346,57 +319,13 @@ class JobRun:
             self._executor.slots.release_on_behalf_of(self)
 
     async def _provision(self) -> str:
-        """Ask for compute. Not interrupted: whoever is asked must be able to say what it has accepted."""
-        found = await self._find_patiently() if self._asked else None
-
-        if found is not None:
-            return found
-
-        executor = await self._begin("provision")
-        self._asked = True
-        problem: Exception = TimeoutError(f"no answer within {PROVISION_SECONDS:g} s")
-
-        with move_on_after(PROVISION_SECONDS, shield=True):
-            try:
-                with self.journal.expecting():
-                    answer = await executor.call("provision", job=self.job, location=self.job.location)
-                    # The handle is committed with those of the jobs that are being provisioned at the same time.
-                    await stop("after-provision")
-
-                return str(checked(executor, "provision", answer, _TEXT))
-            except (TaskCancelledError, PackGivenUp):
-                raise
-            except Exception as error:
-                problem = error
-
-        # The backend may have accepted the job and its answer may be lost.
-        found = await self._find_patiently()
-
-        if found is not None:
-            return found
-
-        self._asked = False
-        raise self._failure("provision", problem) from problem
-
-    async def _find_patiently(self) -> str | None:
-        """Return what the backend knows under our ticket, however long it takes to answer."""
-        for pause in pauses():
-            self.job.raise_if_cancel_requested()
-
-            try:
-                with fail_after(ATTEMPT_SECONDS):
-                    return await self._find()
-            except Exception as error:
-                log.warning("%s: find failed, trying again in %.1f s: %r", self.name, pause, error)
-
-            await self.attempts.pause(pause)
-
-        raise AssertionError("the pauses do not end")
-
-    async def _find(self) -> str | None:
-        executor = await self._executor.bound()
-        found = await executor.call("find", job=self.job, location=self.job.location)
-        return None if found is None else str(checked(executor, "find", found, _TEXT))
+        """Ask for compute, or find what a dispatcher before this one has asked for."""
+        try:
+            return await self._compute.provision(self._begin)
+        except (TaskCancelledError, TaskRuntimeError, PackGivenUp):
+            raise
+        except Exception as error:
+            raise self._failure("provision", error) from error
 
     def _failure(self, step: str, error: Exception) -> TaskRuntimeError:
         if isinstance(error, TaskRuntimeError):
@@ -415,32 +344,17 @@ class JobRun:
 
     async def _end_at_backend(self) -> None:
         """Return when the executor has confirmed that nothing of the job is alive; try until it has."""
-        if self._asked or self.job.job_handle is not None:
-            await self.attempts.make(self._cancel_once)
-            self._asked, self.job.job_handle = False, None
-
+        await self._compute.end()
         self._give_slot_back()
 
     async def _saved(self) -> list[NodeEnd]:
         """Return the ends of the nodes that had completed when their job was given up, as far as they are at hand."""
-        if self._left_output is None:
+        if self._compute.left is None:
             return []
 
-        there = in_results(self.job, self.open_nodes, self._left_output)
-        ends = await take_over(self.job, there, self._left_output, self.journal.store.values)
+        there = in_results(self.job, self.open_nodes, self._compute.left)
+        ends = await take_over(self.job, there, self._compute.left, self.journal.store.values)
         return [end for end in ends if end.status == Status.COMPLETED]
-
-    async def _cancel_once(self) -> None:
-        """Ask the executor to end the job; when this returns, nothing of it is alive."""
-        job = self.job
-        job.job_handle = job.job_handle or await self._find()
-
-        if job.job_handle is not None:
-            executor = await self._executor.bound()
-            arguments = {"job_handle": job.job_handle, "job": job, "location": job.location}
-            await stop("before-cancel")
-            left = await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
-            self._left_output = left if isinstance(left, _RESULTS) else None
 
     async def cancel_members(self, node_ids: Collection[int]) -> None:
         """End some nodes of a pack while the others go on."""
@@ -455,7 +369,7 @@ class JobRun:
         results = await executor.call("cancel_members", **arguments, node_ids=sorted(node_ids))
 
         with CancelScope(shield=True):
-            await self.end_cancelled_nodes(node_ids, results if isinstance(results, _RESULTS) else None)
+            await self.end_cancelled_nodes(node_ids, results if isinstance(results, RESULTS) else None)
 
     async def _release(self) -> None:
         error = None
@@ -473,27 +387,17 @@ class JobRun:
 
         await self.journal.close_job(self.job.dispatch_id, self.job.ticket, error)
 
+    def _failed(self, failure: TaskRuntimeError) -> list[NodeEnd]:
+        retry = not isinstance(failure.__cause__, JobEndedError) or failure.__cause__.retry
+        return [replace(end, retry=retry) for end in self._all(Status.FAILED, str(failure), failure.step)]
+
     def _all(self, status: Status, error: str | None, step: str | None = None) -> list[NodeEnd]:
         # What needs another node of this job follows from that one's end.
         needs = {task.node_id: task.needs for task in self.job.tasks}
         first = [node_id for node_id in sorted(self.open_nodes) if self.open_nodes.isdisjoint(needs[node_id])]
         ends = [NodeEnd(node_id, status, error, step) for node_id in first]
 
-        if self._left_output is not None:
-            add_output(self.job, self._left_output, ends)
+        if self._compute.left is not None:
+            add_output(self.job, self._compute.left, ends)
 
         return ends
-
-
-_TEXT = (str,)
-_BYTES = (bytes, memoryview)
-_RESULTS = (str, os.PathLike, Mapping)
-
-
-def checked(executor: BoundExecutor, hook: str, output: Any, expected: tuple[Any, ...]) -> Any:
-    """Return what a hook gave if it is of an expected type and not empty."""
-    if not expected or (isinstance(output, expected) and output):
-        return output
-
-    kinds = " or ".join(kind.__name__ for kind in expected)
-    raise ExecutorPluginError(f"{executor.name}.{hook} returned {output!r}, expected {kinds}, not empty")

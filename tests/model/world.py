@@ -26,7 +26,7 @@ from model import Model, Plan, Violation, must
 from model import Node as Seen
 from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExecutor
 
-from covalent_core import Job, _attempts, _database, _dispatcher, _members, _shared, _spawn, _steps, _walk
+from covalent_core import Job, _attempts, _compute, _database, _dispatcher, _members, _shared, _spawn, _steps, _walk
 from covalent_core._dispatcher import Dispatcher
 from covalent_core._exchange import to_json
 from covalent_core._graph import ExecutorSpec, Node, Role, TransportGraph
@@ -436,7 +436,8 @@ def enter() -> None:
     seconds = {
         (_dispatcher, "POLL_SECONDS"): 50.0,
         (_members, "THREAD_SECONDS"): 50.0,
-        (_steps, "PROVISION_SECONDS"): 20.0,
+        (_compute, "PROVISION_SECONDS"): 20.0,
+        (_compute, "ATTEMPT_SECONDS"): 10.0,
         (_steps, "ATTEMPT_SECONDS"): 10.0,
         (_attempts, "ATTEMPT_SECONDS"): 10.0,
     }
