@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from anyio import CancelScope, Event, create_task_group, move_on_after
 
-from covalent_core._job import Value
+from covalent_core._attempts import Attempts
+from covalent_core._job import Job, Value
+from covalent_core._journal import Journal
 from covalent_core._outcomes import in_results, take_over
-
-if TYPE_CHECKING:
-    from covalent_core._steps import JobRun
+from covalent_core._transitions import NodeEnd
 
 #: How often is looked for what a hook has reported from another thread.
 THREAD_SECONDS = 0.2
 
 
+class PackRun(Protocol):
+    """The job that these nodes are in.
+
+    Attributes:
+        open_nodes: Those whose end is still to come.
+        cancelled: By node, why it is cancelled.
+    """
+
+    name: str
+    job: Job
+    journal: Journal
+    attempts: Attempts
+    open_nodes: set[int]
+    cancelled: dict[int, str]
+
+    async def end_nodes(self, ends: list[NodeEnd]) -> None:
+        """Store how nodes ended, and what follows from it."""
+
+    async def cancel_members(self, node_ids: Collection[int]) -> None:
+        """End some of the nodes while the others go on."""
+
+
 class Members:
     """What is to be done for single nodes of a job between the beginning and the end of its run."""
 
-    def __init__(self, run: JobRun) -> None:
+    def __init__(self, run: PackRun) -> None:
         self._run = run
         self._arrived: dict[str, Value] = {}
         self._news = Event()
