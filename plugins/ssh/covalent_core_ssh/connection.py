@@ -37,6 +37,7 @@ class SSHHost:
         username: The login name there.
         port: The port of its SSH server.
         ssh_key_file: The private key; without it those that SSH itself would try.
+        cert_file: The certificate for that key; without it ``<ssh_key_file>-cert.pub`` if it is there.
         known_hosts: The file of trusted host keys instead of ``~/.ssh/known_hosts``.
         accept_unknown_host: Trust a host that `known_hosts` does not have, and add its key there. One whose key is
             not the one in the file is refused all the same.
@@ -52,6 +53,7 @@ class SSHHost:
     username: str | None = None
     port: int | None = None
     ssh_key_file: str | None = None
+    cert_file: str | None = None
     known_hosts: str | None = None
     accept_unknown_host: bool = False
     keepalive_interval: float = 15.0
@@ -262,6 +264,9 @@ def _given(host: SSHHost) -> dict[str, Any]:
     if host.ssh_key_file:
         given["client_keys"] = [os.path.expanduser(host.ssh_key_file)]
 
+    if host.cert_file:
+        given["client_certs"] = [os.path.expanduser(host.cert_file)]
+
     if host.accept_unknown_host:
         policy = FirstUse(host.known_hosts)
         given |= {"known_hosts": policy.match, "client_factory": policy.client}
@@ -272,7 +277,7 @@ def _given(host: SSHHost) -> dict[str, Any]:
 @contextmanager
 def _explained(host: SSHHost) -> Iterator[None]:
     """Say what a failed attempt to connect means, and what to do."""
-    key = f"ssh_key_file {host.ssh_key_file!r}"
+    key = f"ssh_key_file {host.ssh_key_file!r}" + (f" and cert_file {host.cert_file!r}" if host.cert_file else "")
 
     try:
         yield

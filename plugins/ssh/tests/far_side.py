@@ -21,6 +21,7 @@ ListenAddress {address}
 HostKey {folder}/host_key
 PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
+TrustedUserCAKeys {folder}/authority.pub
 StrictModes no
 UsePAM no
 PasswordAuthentication no
@@ -46,6 +47,7 @@ class FarSide:
     Attributes:
         home: The home directory of whoever logs in.
         key: The private key that it lets in; `wrong_key` is one that it does not.
+        authority: The key whose signature makes any other key one that it lets in.
         known_hosts: A file with its host key.
     """
 
@@ -58,9 +60,10 @@ class FarSide:
         self.home = folder / "home"
         self.home.mkdir()
         self.key, self.wrong_key, host_key = folder / "key", folder / "wrong_key", folder / "host_key"
+        self.authority = folder / "authority"
         self.known_hosts, self.log = folder / "known_hosts", folder / "sshd.log"
 
-        for path in (self.key, self.wrong_key, host_key):
+        for path in (self.key, self.wrong_key, self.authority, host_key):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
 
         shutil.copy(f"{self.key}.pub", folder / "authorized_keys")

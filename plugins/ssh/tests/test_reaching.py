@@ -70,6 +70,17 @@ def test_keys_of_the_agent_are_used(far, options, home, monkeypatch) -> None:
     assert result.result == 1, result.error
 
 
+def test_a_certificate_lets_a_key_in(far, options, tmp_path) -> None:
+    public = tmp_path / "signed.pub"
+    public.write_text(Path(f"{far.wrong_key}.pub").read_text())
+    sign = ["ssh-keygen", "-q", "-s", far.authority, "-I", "test", "-n", getuser(), "-V", "+1h", public]
+    subprocess.run(sign, check=True)
+    signed = {**options, "ssh_key_file": str(far.wrong_key), "cert_file": str(tmp_path / "signed-cert.pub")}
+    result = run_one(SSHExecutor(**signed), abs, -1)
+
+    assert result.result == 1, result.error
+
+
 async def use(options, command):
     connection = SSHConnection(SSHHost(**options))
 
