@@ -10,20 +10,12 @@ import signal
 import socket
 import time
 import traceback
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import MESSAGE_BYTES, OUTPUTS
-from .processes import (
-    PR_SET_CHILD_SUBREAPER,
-    PR_SET_PDEATHSIG,
-    children,
-    claim,
-    descendants,
-    own_handle,
-    send,
-    set_process_option,
-)
+from .processes import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, claim, own_handle, set_process_option
 from .records import Spool, overruled, read_outcome, record_of, redirect_output, version_note, write_outcome
+from .tree import Tree
 from .worker import Progress, work
 
 
@@ -46,11 +38,9 @@ class Supervisor:
         self._lease = lease
         self._handle = own_handle()
         self._selector = selectors.DefaultSelector()
-        self._worker: Optional[int] = None
+        self._tree = Tree()
         self._line: Optional[socket.socket] = None
-        self._exit: Optional[int] = None
         self._used = False
-        self._halted = False
         self._job: Optional[Dict[str, Any]] = None
         #: The prefix of a job that ended when there was no dispatcher to be told.
         self._alone: Optional[str] = None
@@ -61,7 +51,6 @@ class Supervisor:
         self._stopping: Optional[Tuple[str, str, Optional[int]]] = None
         self._answered = False
         self._deadline = 0.0
-        self._told: Set[int] = set()
         self._terminated = False
         self._wakeup, self._wakeup_write = os.pipe()
 
@@ -87,12 +76,12 @@ class Supervisor:
 
             if self._stopping:
                 self._press_on()
-            elif self._job is not None and self._exit is not None:
-                self._stop("FAILED", died(self._exit), grace=0, only=self._current())
+            elif self._job is not None and self._tree.exit is not None:
+                self._stop("FAILED", died(self._tree.exit), grace=0, only=self._current())
             elif self._job is not None:
                 self._look_around(self._job)
 
-        self._end_tree()
+        self._tree.end()
 
         for ending in OUTPUTS:
             with contextlib.suppress(FileNotFoundError):
@@ -124,9 +113,9 @@ class Supervisor:
         assert self._job is not None
 
         if self._job.get("fresh") and self._used:
-            self._end_tree()
+            self._tree.end()
 
-        if self._worker is None or self._exit is not None:
+        if not self._tree.has_worker:
             self._start_worker()
 
         assert self._line is not None
@@ -140,10 +129,10 @@ class Supervisor:
         self._forget_worker()
         self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
-        self._exit, self._used, self._halted = None, False, False
-        self._worker = os.fork()
+        self._used = False
+        worker = os.fork()
 
-        if self._worker == 0:
+        if worker == 0:
             try:
                 self._become_worker(parent)
                 work(far, self._progress, self._job["outcomes"] if self._job else {})
@@ -152,6 +141,7 @@ class Supervisor:
             finally:
                 os._exit(1)
 
+        self._tree = Tree(worker)
         far.close()
         self._line.setblocking(False)
         self._selector.register(self._line, selectors.EVENT_READ, self._on_answer)
@@ -187,7 +177,7 @@ class Supervisor:
 
             self._line.close()
 
-        self._worker, self._line = None, None
+        self._line = None
 
     def _on_terminate(self, signum: int, frame: Any) -> None:
         self._terminated = True
@@ -196,7 +186,7 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeup, 4096)
 
-        self._reap()
+        self._tree.reap()
 
         if self._terminated and self._job is not None:
             self._stop("TERMINATED", "stopped by SIGTERM", self._job["grace"])
@@ -246,7 +236,7 @@ class Supervisor:
     def _cancel_members(self, node_ids: List[int], grace: float) -> None:
         """End some nodes of a pack: those that have not begun never will; the one that runs is stopped."""
         job = self._job
-        assert job is not None and self._worker is not None
+        assert job is not None
         known = set(job["outcomes"]).union(job["cancelled"])
         new = [node_id for node_id in node_ids if node_id in job["node_ids"] and node_id not in known]
 
@@ -256,7 +246,7 @@ class Supervisor:
         for node_id in new:
             self._progress.cancel(job["node_ids"].index(node_id))
 
-        self._halt_worker()
+        self._tree.halt()
         self._take_outcomes()
         running = self._running()
 
@@ -270,29 +260,20 @@ class Supervisor:
     def _stop_running(self, node_id: Optional[int], status: str, error: str, grace: float) -> None:
         """End a node if it is the one that runs; the others of its pack go on in another worker."""
         assert self._job is not None
-        self._halt_worker()
+        self._tree.halt()
         self._take_outcomes()
 
         if node_id is not None and node_id == self._running() and node_id not in self._job["outcomes"]:
             self._progress.hold()
             self._stop(status, error, grace, only=node_id)
 
-        if self._halted and self._worker is not None:
-            self._halted = False
-            send([self._worker], signal.SIGCONT)
+        self._tree.go_on()
 
     def _running(self) -> int:
         """Return the node that has begun last; exact while the worker is halted."""
         assert self._job is not None
         node_id: int = self._job["node_ids"][self._progress.place]
         return node_id
-
-    def _halt_worker(self) -> None:
-        if self._exit is None and self._worker is not None and not self._halted:
-            send([self._worker], signal.SIGSTOP)
-            _, status = os.waitpid(self._worker, os.WUNTRACED)
-            self._halted = os.WIFSTOPPED(status)
-            self._exit = None if self._halted else status
 
     # --- the line to the dispatcher ---
 
@@ -360,7 +341,7 @@ class Supervisor:
             self._press_on()
         elif self._job is not None and answer:
             clean = answer == b"clean" and not self._job.get("fresh")
-            self._finish(clean=clean and not self._strays())
+            self._finish(clean=clean and not self._tree.strays())
 
     def _take_outcomes(self) -> bytes:
         """Take all that the worker has said; return its word that it has done with the job, if it was there."""
@@ -410,10 +391,6 @@ class Supervisor:
         elif record:
             write_outcome(f"{job['prefix']}.{node_id}", record)
 
-    def _strays(self) -> bool:
-        assert self._worker is not None
-        return children(os.getpid()) != [self._worker] or bool(children(self._worker))
-
     def _stop(self, status: str, error: str, grace: float, *, only: Optional[int] = None) -> None:
         """Begin to end the tree of the job: SIGTERM now, SIGKILL when the grace period is over.
 
@@ -423,7 +400,7 @@ class Supervisor:
         if self._stopping is None:
             self._stopping = (status, error, only)
             self._deadline = time.monotonic() + grace
-            self._told.clear()
+            self._tree.told.clear()
         elif self._stopping[2] is not None and only is None:
             self._stopping = (status, error, None)
             self._deadline = min(self._deadline, time.monotonic() + grace)
@@ -432,15 +409,12 @@ class Supervisor:
 
     def _press_on(self) -> None:
         if time.monotonic() < self._deadline:
-            # Again for those that have been forked since.
-            new = set(descendants(os.getpid())) - self._told
-            send(list(new), signal.SIGTERM)
-            self._told |= new
+            self._tree.terminate()
 
-        self._reap()
+        left = self._tree.reap()
 
         # A task that has come to its end by itself needs no more of its grace period, unless it has left something.
-        done = not children(os.getpid()) or (self._answered and not self._strays())
+        done = not left or (self._answered and not self._tree.strays())
 
         if done or time.monotonic() >= self._deadline:
             self._finish(clean=False)
@@ -450,7 +424,7 @@ class Supervisor:
         assert job is not None
 
         if not clean:
-            self._end_tree()
+            self._tree.end()
             self._take_outcomes()
 
         status, error, only = self._stopping or ("FAILED", "the worker left the task without an outcome", None)
@@ -480,30 +454,6 @@ class Supervisor:
 
         if not clean and self._commands is not None and not self._terminated:
             self._start_worker()
-
-    def _end_tree(self) -> None:
-        """Kill every descendant. Returns when there is none: `waitpid` of a subreaper knows."""
-        while True:
-            send(descendants(os.getpid()), signal.SIGKILL)
-
-            if not self._reap():
-                return
-
-            time.sleep(0.001)
-
-    def _reap(self) -> bool:
-        """Collect the children that have ended; return whether any are left."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-
-            if pid == 0:
-                return True
-
-            if pid == self._worker:
-                self._exit = status
 
 
 def died(status: int) -> str:

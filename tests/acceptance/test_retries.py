@@ -17,7 +17,7 @@ from covalent_core._home import find_home
 from covalent_core._store import Store
 
 #: Long enough for a test to do something in it.
-PAUSE = 1.0
+PAUSE = 3.0
 
 
 def trying(retries: int, **options: float) -> ct.Electron:
