@@ -42,7 +42,7 @@ KILL_SECONDS = 10.0
 FAR_LOOK, NEAR_LOOK = 0.1, 0.002
 
 #: Seconds between looks at what the tasks that run have written, and how much of it is shown: its end, in bytes.
-NEWS_SECONDS, OUTPUT_BYTES = 1.0, 64 * 1024
+NEWS_SECONDS, OUTPUT_BYTES = 1.0, 16 * 1024
 
 Answer = Dict[str, Any]
 
