@@ -14,12 +14,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
 from typing import IO, Any
 
 from covalent_core import _cli, _stops
+from covalent_core.hookspecs import PROJECT
 from covalent_core.testing._probes import alive, wait_until
 
-#: What a dispatcher imports sooner or later.
+#: What a dispatcher imports sooner or later, besides its executors.
 IMPORTS = ("covalent_core._dispatcher", "anyio._backends._asyncio", "uvloop", "sqlalchemy.dialects.sqlite")
 
 
@@ -71,10 +74,24 @@ def _serve(order: dict[str, Any]) -> None:
     _cli.main(order["arguments"])
 
 
+def _import_all_of(package: str) -> None:
+    """Import a plugin with all its modules: what they import only when they are used is here once for all tests."""
+    for module in iter_modules(getattr(import_module(package), "__path__", ())):
+        if module.name != "__main__":
+            import_module(f"{package}.{module.name}")
+
+
 def main() -> None:
     """Fork a dispatcher for every line that comes in, and answer with its process id."""
     for module in IMPORTS:
         import_module(module)
+
+    plugins = entry_points(group=f"{PROJECT}.executors")
+
+    for package in {plugin.module.partition(".")[0] for plugin in plugins} - {PROJECT}:
+        # One that cannot be imported is for the test to find.
+        with suppress(Exception):
+            _import_all_of(package)
 
     for line in sys.stdin:
         with suppress(ChildProcessError):

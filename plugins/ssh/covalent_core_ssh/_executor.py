@@ -17,9 +17,8 @@ from typing import Any, Literal, TypeVar
 
 from covalent_core import Job, Results, hookimpl
 from covalent_core.errors import ExecutorError
-from covalent_core_ssh._agent_line import AgentLine
-from covalent_core_ssh.connection import SSHConnection, SSHHost
 from covalent_core_ssh.errors import SSHError, SSHLineLostError
+from covalent_core_ssh.host import SSHHost
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,10 @@ class SSHExecutor(SSHHost):
     pack: int | Literal["chain", "auto"] | None = None
 
     async def __aenter__(self) -> SSHExecutor:
+        # Only the dispatcher needs asyncssh, not everybody who names this executor.
+        from covalent_core_ssh._agent_line import AgentLine
+        from covalent_core_ssh.connection import SSHConnection
+
         self._connection = SSHConnection(self)
         self._agent = AgentLine(
             self._connection,
