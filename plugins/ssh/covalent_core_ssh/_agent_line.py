@@ -8,13 +8,13 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncssh
 
 from covalent_core_ssh._command import TOO_OLD, agent_command
 from covalent_core_ssh._opening import Opening
+from covalent_core_ssh._program import agent_program
 from covalent_core_ssh.connection import SSHConnection
 from covalent_core_ssh.errors import SSHLineLostError, SSHRefusedError
 
@@ -28,8 +28,6 @@ BEAT_SECONDS, MISSED_BEATS = 10.0, 6
 
 #: Seconds that the commands before the interpreter, and its start, may take.
 START_SECONDS = 90.0
-
-_SOURCE = Path(__file__).with_name("_agent.py").read_text()
 
 
 class AgentLine:
@@ -54,8 +52,7 @@ class AgentLine:
         self._connection = connection
         self._python_path = python_path
         self._beat_seconds = min(BEAT_SECONDS, lease / 4) if lease else BEAT_SECONDS
-        arguments = json.dumps([workdir, max(BEAT_SECONDS, self._beat_seconds) * MISSED_BEATS])
-        self._program = f"{_SOURCE}\n\nmain(*{arguments})\n".encode()
+        self._program = agent_program(workdir, max(BEAT_SECONDS, self._beat_seconds) * MISSED_BEATS)
         self._command = agent_command(
             python_path, len(self._program), conda_env=conda_env, prerun_commands=prerun_commands
         )

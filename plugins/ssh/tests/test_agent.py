@@ -15,8 +15,8 @@ from tasks import count, runs_in
 from covalent_core import Job
 from covalent_core._bundle import pack
 from covalent_core._job import TaskCall
-from covalent_core_ssh import _agent
 from covalent_core_ssh._command import MARK, agent_command
+from covalent_core_ssh._program import agent_program
 
 TICKET = "ct-1-0-0"
 
@@ -25,7 +25,7 @@ class Agent:
     """An agent that is asked over pipes."""
 
     def __init__(self, workdir: Path, silence: float = 60.0) -> None:
-        program = f"{Path(_agent.__file__).read_text()}\nmain({str(workdir)!r}, {silence})\n".encode()
+        program = agent_program(str(workdir), silence)
         command = agent_command(sys.executable, len(program), conda_env=None, prerun_commands=[])
         self.process = subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.process.stdin.write(program)

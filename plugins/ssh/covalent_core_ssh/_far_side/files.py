@@ -1,0 +1,93 @@
+"""The files of jobs, in which all truth is."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import Any, Dict
+
+from .processes import Process
+
+#: What stands in the place of a job handle when a job must not start any more.
+NOBODY = "nobody"
+
+#: How much is shown of what a task that runs has written: its end, in bytes.
+OUTPUT_BYTES = 16 * 1024
+
+Answer = Dict[str, Any]
+
+
+def make_workdir(workdir: str) -> str:
+    """Make the folder for all jobs and return where it is."""
+    path = os.path.abspath(os.path.join(os.path.expanduser("~"), os.path.expandvars(os.path.expanduser(workdir))))
+    os.makedirs(path, exist_ok=True)
+
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(13, "Permission denied", path)
+
+    return path
+
+
+def has_ended(results: str) -> bool:
+    return os.path.lexists(results + ".ended")
+
+
+def read_handle(results: str) -> str | None:
+    try:
+        return os.readlink(results + ".process")
+    except FileNotFoundError:
+        return None
+
+
+def read_members(results: str) -> list[int]:
+    """Return the nodes that are to be ended already."""
+    with suppress(FileNotFoundError), open(results + ".cancel") as file:
+        found: list[int] = json.load(file)
+        return found
+
+    return []
+
+
+def read_log(folder: str) -> str:
+    with suppress(OSError), open(os.path.join(folder, "runner.log"), errors="replace") as file:
+        return file.read()[-2000:].strip() or "it said nothing"
+
+    return "it left no log"
+
+
+class Followed:
+    """A job that runs, and what has been told of it."""
+
+    def __init__(self, results: str, process: Process, node_ids: list[int]) -> None:
+        self._results = results
+        self._process = process
+        self._node_ids = node_ids
+        self._ended: set[int] = set()
+        self._sizes = [0, 0]
+
+    def news(self) -> Answer:
+        """Return which nodes have ended, and what the one that runs has written, as far as that is new."""
+        files = set(os.listdir(os.path.dirname(self._results)))
+        name = os.path.basename(self._results)
+        ended = {node_id for node_id in self._node_ids if f"{name}.{node_id}.outcome" in files} - self._ended
+        self._ended |= ended
+        found: Answer = {"ended": sorted(ended)} if ended else {}
+        running = [node_id for node_id in self._node_ids if node_id not in self._ended]
+        # Through the runner itself: it has named its files, and may have another task by now.
+        outputs = [f"/proc/{self._process.pid}/fd/{number}" for number in (1, 2)]
+
+        if running and self._process.is_alive():
+            sizes = [os.stat(output).st_size for output in outputs]
+
+            if sizes != self._sizes:
+                self._sizes = sizes
+                found["output"] = [running[0], *map(read_end, outputs)]
+
+        return found
+
+
+def read_end(path: str) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
+        return file.read(OUTPUT_BYTES).decode("utf-8", "replace")
