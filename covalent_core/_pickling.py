@@ -12,7 +12,7 @@ import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache
 from importlib import metadata
 from types import ModuleType
 from typing import Any
@@ -65,8 +65,7 @@ def own_modules_by_value() -> Iterator[None]:
     """
     with _registry_lock:
         registered = cloudpickle.list_registry_pickle_by_value()
-        newest = next(reversed(sys.modules.values()))
-        own = [module for module in _own_modules(len(sys.modules), id(newest)) if module.__name__ not in registered]
+        own = [module for module in _own_modules() if module.__name__ not in registered]
 
         for module in own:
             cloudpickle.register_pickle_by_value(module)
@@ -81,10 +80,21 @@ def own_modules_by_value() -> Iterator[None]:
 _registry_lock = threading.RLock()
 
 
-@lru_cache(maxsize=1)
-def _own_modules(count: int, newest: int) -> list[ModuleType]:
+#: How many modules there were at the last look, which was the newest, and which of them were the user's own.
+_last_look: tuple[int, object, list[ModuleType]] = (0, None, [])
+
+
+def _own_modules() -> list[ModuleType]:
     """Return the user's own modules; looked for anew only when a module has come or gone since."""
-    return [module for name, module in list(sys.modules.items()) if _is_own(name, module)]
+    global _last_look
+    count, newest = len(sys.modules), next(reversed(sys.modules.values()))
+
+    # The newest itself and not its id, which another module has when this one is gone.
+    if count != _last_look[0] or newest is not _last_look[1]:
+        own = [module for name, module in list(sys.modules.items()) if _is_own(name, module)]
+        _last_look = (count, newest, own)
+
+    return _last_look[2]
 
 
 def _is_own(name: str, module: ModuleType) -> bool:
