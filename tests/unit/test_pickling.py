@@ -201,16 +201,17 @@ def test_module_that_the_user_registered_stays_registered(helpers: ModuleType) -
 
 def test_a_module_that_takes_the_place_of_another_is_seen(tmp_path: Path) -> None:
     for number in range(200):
-        # Mostly at the address of the one before.
         module = ModuleType(f"replaced_{number}")
         module.__file__ = str(tmp_path / f"{module.__name__}.py")
         sys.modules[module.__name__] = module
+        # Sooner or later at the address of the one before.
+        sys.modules["newest"] = ModuleType("newest")
 
         try:
             with own_modules_by_value():
                 assert module.__name__ in cloudpickle.list_registry_pickle_by_value()
         finally:
-            del sys.modules[module.__name__], module
+            del sys.modules[module.__name__], sys.modules["newest"]
 
 
 def test_nested_use_goes_on_outside(far_side: FarSide, helpers: ModuleType) -> None:
