@@ -22,8 +22,18 @@ PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.t
 #: Most tests wait most of the time: for processes to start, to end, to be gone. What takes long is collected first.
 SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 
+#: Those of the plugins wait even more, for hosts and clusters, and the suite for executors is most of them.
+SUITES_SIDE_BY_SIDE = ("--numprocesses=5", "--dist=worksteal")
+
 #: What the tests of the plugins need of the machine: a program, and the Debian package that brings it.
-PROGRAMS = {"/usr/sbin/sshd": "openssh-server", "/usr/sbin/ip": "iproute2"}
+PROGRAMS = {
+    "/usr/sbin/sshd": "openssh-server",
+    "/usr/sbin/ip": "iproute2",
+    "/usr/sbin/munged": "munge",
+    "/usr/sbin/slurmctld": "slurmctld",
+    "/usr/sbin/slurmd": "slurmd",
+    "/usr/bin/sbatch": "slurm-client",
+}
 
 CHECK_INSTALLED = """
 import pathlib, sys, covalent_core
@@ -92,7 +102,7 @@ def plugins(session: nox.Session) -> None:
 
     for plugin in PLUGINS:
         with session.chdir(plugin):
-            session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
+            session.run("pytest", *SUITES_SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session

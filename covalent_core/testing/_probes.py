@@ -81,11 +81,12 @@ def arguments_of(pid: int) -> list[str]:
 
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Return when `condition` holds; fail if it does not in time."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.005
 
     while not condition():
         assert time.monotonic() < deadline, f"did not come about within {seconds} s"
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(pause * 1.1, 0.05)
 
 
 def kill(pids: Iterable[int]) -> None:

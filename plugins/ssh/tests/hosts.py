@@ -14,8 +14,13 @@ from pathlib import Path
 
 from far_side import FarSide
 
+#: Tests that run side by side have hosts of their own.
+PLACE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+ONE, TWO, DEEP = (f"{name}-{PLACE}" for name in (ONE, TWO, DEEP))
+BRIDGE = f"cc-bridge-{PLACE}"
+
 #: The network between this machine and the hosts, and the one behind the first of them.
-OUTER, INNER = "10.213.77", "10.213.78"
+OUTER, INNER = f"10.213.{2 * PLACE}", f"10.213.{2 * PLACE + 1}"
 
 
 def why_not() -> str | None:
@@ -79,25 +84,25 @@ def namespaces(*names: str) -> Iterator[None]:
 def three_hosts(folder: Path) -> Iterator[tuple[Host, Host, Host]]:
     """Give two hosts that are reached from here, and a third that is reached from the first of them only."""
     with ExitStack() as stack:
-        stack.enter_context(namespaces("cc-one", "cc-two", "cc-deep"))
-        run("ip", "link", "add", "cc-bridge", "type", "bridge")
-        stack.callback(run, "ip", "link", "del", "cc-bridge")
-        run("ip", "addr", "add", f"{OUTER}.1/24", "dev", "cc-bridge")
-        run("ip", "link", "set", "cc-bridge", "up")
+        stack.enter_context(namespaces(ONE, TWO, DEEP))
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+        stack.callback(run, "ip", "link", "del", BRIDGE)
+        run("ip", "addr", "add", f"{OUTER}.1/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
 
-        for name, number in (("cc-one", 11), ("cc-two", 12)):
+        for name, number in ((ONE, 11), (TWO, 12)):
             run("ip", "link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
-            run("ip", "link", "set", f"to-{name}", "master", "cc-bridge", "up")
+            run("ip", "link", "set", f"to-{name}", "master", BRIDGE, "up")
             run("ip", "-n", name, "addr", "add", f"{OUTER}.{number}/24", "dev", "eth0")
             run("ip", "-n", name, "link", "set", "eth0", "up")
 
-        run("ip", "-n", "cc-one", "link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", "cc-deep")
+        run("ip", "-n", ONE, "link", "add", "eth1", "type", "veth", "peer", "name", "eth0", "netns", DEEP)
 
-        for name, device, number in (("cc-one", "eth1", 1), ("cc-deep", "eth0", 11)):
+        for name, device, number in ((ONE, "eth1", 1), (DEEP, "eth0", 11)):
             run("ip", "-n", name, "addr", "add", f"{INNER}.{number}/24", "dev", device)
             run("ip", "-n", name, "link", "set", device, "up")
 
-        addresses = {"cc-one": f"{OUTER}.11", "cc-two": f"{OUTER}.12", "cc-deep": f"{INNER}.11"}
+        addresses = {ONE: f"{OUTER}.11", TWO: f"{OUTER}.12", DEEP: f"{INNER}.11"}
         hosts = []
 
         for name, address in addresses.items():

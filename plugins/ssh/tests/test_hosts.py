@@ -84,7 +84,7 @@ def test_each_task_runs_on_its_own_host_and_one_connection_to_each_is_enough(hos
     finally:
         (folder / "config").unlink()
 
-    assert result.result == [*[["cc-one"]] * 5, *[["cc-two"]] * 5, "cc-deep"], result.error
+    assert result.result == [*[[one.name]] * 5, *[[two.name]] * 5, deep.name], result.error
     # The way to the third leads over the first.
     assert [host.logins() - number for host, number in zip(hosts, before, strict=True)] == [2, 1, 1]
     assert [host.files() for host in hosts] == [[], [], []]

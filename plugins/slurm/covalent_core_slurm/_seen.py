@@ -1,0 +1,97 @@
+"""What is seen of a job while it runs, handed on to the core: what it writes, and which nodes of a pack have ended."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from covalent_core import Job, Results
+from covalent_core_slurm._cluster import Cluster
+from covalent_core_slurm._watch import Sight
+
+
+class Seen:
+    """What is seen of jobs.
+
+    Args:
+        folder: Where result files are kept that come from far away.
+    """
+
+    def __init__(self, cluster: Cluster, folder: str) -> None:
+        self._cluster = cluster
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._fetched: dict[str, dict[str, Path]] = {}
+        self._sizes: dict[str, dict[str, int]] = {}
+        self._reported: dict[str, set[int]] = {}
+
+    async def take(self, job: Job, location: str, sight: Sight) -> None:
+        """Hand on what is new in a look."""
+        over = {node_id for node_id in job.node_ids if f".{node_id}.outcome" in sight.files}
+
+        if len(job.tasks) > 1 and (new := over - self._reported.setdefault(job.ticket, set())):
+            job.report_results(await self._fetched_results(job, location, new))
+            self._reported[job.ticket] |= new
+
+        if not sight.ended and (running := next((node for node in job.node_ids if node not in over), None)) is not None:
+            await self._show_output(job, location, running, sight)
+
+    async def results(self, job: Job, location: str, node_ids: Collection[int]) -> Results:
+        """Return the result files of nodes; one that has not ended has none."""
+        if self._cluster.login_node.is_here and len(node_ids) == len(job.node_ids):
+            return f"{location}/results"
+
+        return await self._fetched_results(job, location, node_ids)
+
+    async def _fetched_results(self, job: Job, location: str, node_ids: Collection[int]) -> dict[str, Path]:
+        found = self._fetched.setdefault(job.ticket, {})
+
+        for node_id in node_ids:
+            # The core knows what it means that an outcome is missing.
+            with suppress(FileNotFoundError):
+                await self._fetch(job, location, f"{job.ticket}.{node_id}", found)
+
+        return dict(found)
+
+    def forget(self, ticket: str) -> None:
+        """Keep nothing of a job any more."""
+        for path in self._fetched.pop(ticket, {}).values():
+            # The core may have moved it.
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+        self._sizes.pop(ticket, None)
+        self._reported.pop(ticket, None)
+
+    async def _fetch(self, job: Job, location: str, name: str, found: dict[str, Path]) -> None:
+        if f"{name}.outcome" in found:
+            return
+
+        outcome = await self._get(job, location, f"{name}.outcome")
+
+        with outcome.open("rb") as file:
+            has_value = json.loads(file.readline())["file"]
+
+        if has_value:
+            found[f"{name}.value"] = await self._get(job, location, f"{name}.value")
+
+        found[f"{name}.outcome"] = outcome
+
+    async def _get(self, job: Job, location: str, name: str) -> Path:
+        # Who runs and who cancels may ask for the same at the same time.
+        target = Path(self._folder, f"{name}.{next(self._numbers)}")
+        await self._cluster.login_node.get(f"{location}/results/{name}", str(target), job.report_progress)
+        return target
+
+    async def _show_output(self, job: Job, location: str, node_id: int, sight: Sight) -> None:
+        sizes = {name: size for name, size in sight.files.items() if name.endswith((".stdout", ".stderr")) and size}
+
+        if sizes and sizes != self._sizes.get(job.ticket):
+            self._sizes[job.ticket] = sizes
+            shown = {name.rpartition(".")[2]: f"{location}/results/{job.ticket}{name}" for name in sizes}
+            texts = {kind: await self._cluster.folders.read_end(path) for kind, path in shown.items()}
+            job.report_output(node_id, texts.get("stdout", ""), texts.get("stderr", ""))

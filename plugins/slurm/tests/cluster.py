@@ -1,0 +1,128 @@
+"""A real Slurm as the tests see it, shared by all who test at once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import daemons
+from daemons import is_used, starting
+from probes import alive, wait_until
+
+#: The states of a job of which nothing runs any more, or will.
+OVER = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "DEADLINE")
+
+
+class Cluster:
+    """The cluster as a test sees it.
+
+    Attributes:
+        folder: Where it keeps all its files.
+        config: What ``SLURM_CONF`` must be for its commands.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "slurm.conf"
+        self._environment = {**os.environ, "SLURM_CONF": str(self.config)}
+
+    def run(self, *command: str, input: str = "", check: bool = True) -> str:
+        finished = subprocess.run(command, input=input, capture_output=True, text=True, env=self._environment)
+        assert not check or finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    def answers(self) -> bool:
+        """Return whether the controller lives and can be asked."""
+        return self.run("scontrol", "ping", check=False).strip().endswith("is UP")
+
+    def stop_controller(self) -> None:
+        """Let it save its state and end; only for a test that is alone."""
+        self._order("stop")
+
+    def start_controller(self) -> None:
+        self._order("start")
+
+    def _order(self, word: str) -> None:
+        order = self.folder / "order"
+        order.write_text(word)
+        wait_until(lambda: not order.exists(), 40)
+
+    @contextmanager
+    def used(self, *, alone: bool = False) -> Iterator[None]:
+        """While this lasts, nobody who must be alone uses it; or nobody else at all."""
+        with open(self.folder / "turn", "ab") as turn, open(self.folder / "using", "ab") as using:
+            # Who waits to be alone lets nobody else begin.
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(using, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            fcntl.flock(turn, fcntl.LOCK_UN)
+            yield
+
+    def jobs(self, folder: Path | None = None) -> dict[str, tuple[str, str]]:
+        """Return by their ids the names and states of all jobs that the controller knows, or of those with files here.
+
+        Args:
+            folder: Where they have been submitted from, or anything above that.
+        """
+        # Who waits for something asks again and again.
+        time.sleep(0.05)
+        lines = self.run("squeue", "-h", "-r", "-t", "all", "-o", "%i %T %j %Z").splitlines()
+        parts = [line.split(maxsplit=3) for line in lines]
+        return {
+            job_id: (name, state)
+            for job_id, state, name, place in parts
+            if folder is None or Path(place).is_relative_to(folder)
+        }
+
+    def living(self, folder: Path | None = None) -> dict[str, str]:
+        """Return by their ids the names of the jobs that are not over, as `jobs`."""
+        return {job_id: name for job_id, (name, state) in self.jobs(folder).items() if state not in OVER}
+
+
+@contextmanager
+def shared_cluster(folder: Path) -> Iterator[Cluster]:
+    """Give the cluster of all who name the same folder; the first starts it, and it ends after the last.
+
+    Raises:
+        AssertionError: It has not started.
+    """
+    folder.mkdir(exist_ok=True)
+    users = open(folder / "users", "ab+")
+
+    with starting(folder):
+        place = folder / "place"
+        fcntl.lockf(users, fcntl.LOCK_SH)
+
+        if not place.exists():
+            keep(folder)
+
+        cluster = Cluster(Path(place.read_text()))
+
+    keeper = int((cluster.folder / "keeper").read_text())
+
+    try:
+        yield cluster
+    finally:
+        fcntl.lockf(users, fcntl.LOCK_UN)
+        wait_until(lambda: not alive(keeper) or is_used(folder), 40)
+        users.close()
+
+
+def keep(folder: Path) -> None:
+    """Start the process that keeps the cluster; return when that is ready."""
+    with open(folder / "keeper.log", "ab") as log:
+        command = ["setsid", "--fork", sys.executable, str(daemons.__file__), str(folder)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=True)
+
+    def has_started() -> bool:
+        said = (folder / "keeper.log").read_text()
+        assert "Error" not in said, said
+        return (folder / "place").exists()
+
+    wait_until(has_started, 60)

@@ -1,0 +1,101 @@
+"""One Slurm for all tests, and a home for each that dispatches something."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import far_side
+import pytest
+from cluster import Cluster, shared_cluster
+from far_side import FarSide
+from probes import Stops, ending, wait_until
+
+from covalent_core import _spawn
+from covalent_core.testing._warm import WarmDispatcher
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, and end with what needs the cluster for itself."""
+    items.sort(key=lambda item: (item.get_closest_marker("xdist_group") is not None, not _is_long(item)))
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("long") is not None
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Start Slurm; its commands are for everybody who is started from here, and for who logs in."""
+    folder = tmp_path_factory.getbasetemp()
+    # All that were started together share one.
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    with shared_cluster(folder / "slurm") as cluster, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(cluster.config))
+        yield cluster
+
+
+@pytest.fixture
+def cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """Give a test the cluster; afterwards no job of its own may be there."""
+    with slurm.used():
+        yield slurm
+
+        try:
+            wait_until(lambda: not slurm.living(tmp_path))
+        except AssertionError:
+            left = slurm.living(tmp_path)
+            slurm.run("scancel", *left)
+            raise AssertionError(f"left in the queue: {left}") from None
+
+
+@pytest.fixture
+def own_cluster(slurm: Cluster) -> Iterator[Cluster]:
+    """Give a test the cluster for itself, so that it may stop the controller; afterwards that runs."""
+    with slurm.used(alone=True):
+        yield slurm
+
+        if not slurm.answers():
+            slurm.start_controller()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a test a store of its own, and so a dispatcher that it may kill."""
+    folder = tmp_path / "store"
+    monkeypatch.setenv("COVALENT_CORE_HOME", str(folder))
+    monkeypatch.setenv("COVALENT_CORE_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setattr(_spawn, "DetachedProcess", WarmDispatcher)
+
+    with ending(folder):
+        yield folder
+
+
+@pytest.fixture
+def stops(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Stops:
+    """Give a test the named stops of the dispatchers that it will start."""
+    found = Stops(tmp_path / "stops")
+    monkeypatch.setenv("COVALENT_CORE_STOPS", str(found.folder))
+    return found
+
+
+@pytest.fixture(scope="session")
+def sshd(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarSide]:
+    """Start an sshd; who logs in finds Slurm as who is here does."""
+    with pytest.MonkeyPatch.context() as patch:
+        # As many as sshd allows where nobody has said otherwise.
+        config = far_side.CONFIG.replace("MaxSessions 2", "MaxSessions 10")
+        patch.setattr(far_side, "CONFIG", config.replace("SetEnv ", f"SetEnv SLURM_CONF={slurm.config} "))
+
+        with far_side.running_far_side(tmp_path_factory.mktemp("far")) as far:
+            yield far
+
+
+@pytest.fixture
+def reach(sshd: FarSide) -> dict[str, Any]:
+    """Return how the cluster is reached through SSH."""
+    options = far_side.options_for(sshd, sshd.port)
+    return {"address": options.pop("hostname"), **options}

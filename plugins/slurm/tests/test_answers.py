@@ -1,0 +1,241 @@
+"""What Slurm's commands answer, as versions from 17.11 to 24.05 print it, and what their states mean."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from covalent_core_slurm._answers import (
+    JobRecord,
+    belongs,
+    is_uncertain,
+    is_unsent,
+    key_of,
+    parse_sacct,
+    parse_scontrol,
+    parse_squeue,
+    parse_submission,
+)
+from covalent_core_slurm._cancels import compact
+from covalent_core_slurm._files import LOOK, look_here, parse_look
+from covalent_core_slurm._states import REQUEUED, STATES, explain, meaning
+
+
+@pytest.mark.parametrize(
+    ("output", "job_id"),
+    [
+        ("12345\n", "12345"),
+        ("12345;cluster\n", "12345"),
+        ("Welcome to 2 nodes\n12345\n", "12345"),
+        ("sbatch: lua: no account given, taking 7\n12345\n", "12345"),
+        ("", None),
+        ("Submitted batch job 12345\n", None),
+    ],
+)
+def test_the_id_of_a_submission(output: str, job_id: str | None) -> None:
+    assert parse_submission(output) == job_id
+
+
+SQUEUE = """\
+Last login: Mon | from | here | today
+12345|RUNNING|None|ct-4f2a-3-0
+12346|PENDING|(Nodes required for job are DOWN, DRAINED or reserved)|ct-4f2a-4-0
+12347_7|COMPLETING|None|ct-array
+12347_[8-10%2]|PENDING|JobArrayTaskLimit|ct-array
+12348+1|RUNNING|None|het
+12349|OUT_OF_MEMORY|OutOfMemory|a | b
+12350|CANCELLED|None|RUNNING
+"""
+
+
+def test_squeue() -> None:
+    assert parse_squeue(SQUEUE) == [
+        JobRecord("12345", "RUNNING", "ct-4f2a-3-0", "None"),
+        JobRecord("12346", "PENDING", "ct-4f2a-4-0", "(Nodes required for job are DOWN, DRAINED or reserved)"),
+        JobRecord("12347_7", "COMPLETING", "ct-array", "None"),
+        JobRecord("12347_[8-10%2]", "PENDING", "ct-array", "JobArrayTaskLimit"),
+        JobRecord("12348+1", "RUNNING", "het", "None"),
+        JobRecord("12349", "OUT_OF_MEMORY", "a | b", "OutOfMemory"),
+        JobRecord("12350", "CANCELLED", "RUNNING", "None"),
+    ]
+
+
+SACCT = """\
+12345|COMPLETED|0:0|ct-4f2a-3-0
+12345.batch|COMPLETED|0:0|batch
+12345.extern|COMPLETED|0:0|extern
+12346|CANCELLED by 1000|0:15|ct-4f2a-4-0
+12347_7|NODE_FAIL|1:0|ct-array
+12348|CANCELLED+|0:0|old
+12349|OUT_OF_MEMORY|0:125|a|b
+"""
+
+
+def test_sacct() -> None:
+    assert parse_sacct(SACCT) == [
+        JobRecord("12345", "COMPLETED", "ct-4f2a-3-0", "", "0:0"),
+        JobRecord("12346", "CANCELLED", "ct-4f2a-4-0", "", "0:15"),
+        JobRecord("12347_7", "NODE_FAIL", "ct-array", "", "1:0"),
+        JobRecord("12348", "CANCELLED", "old", "", "0:0"),
+        JobRecord("12349", "OUT_OF_MEMORY", "a|b", "", "0:125"),
+    ]
+
+
+#: 17.11, 22.05 and 23.11 (which has SLUID-less extra fields after TRES), shortened in the middle.
+SCONTROL = """\
+JobId=12 JobName=ct-4f2a-3-0 UserId=me(1000) GroupId=me(1000) MCS_label=N/A Priority=4294901758 Nice=0 Account=(null) \
+QOS=(null) JobState=TIMEOUT Reason=TimeLimit Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1 Reboot=0 ExitCode=0:15 \
+RunTime=00:01:23 TimeLimit=00:01:00 TimeMin=N/A Command=(null) WorkDir=/home/me Power=
+JobId=15 ArrayJobId=13 ArrayTaskId=2 JobName=ct array UserId=me(1000) GroupId=me(1000) JobState=FAILED \
+Reason=NonZeroExitCode Dependency=(null) Requeue=0 ExitCode=3:0
+JobId=16 ArrayJobId=13 ArrayTaskId=3-9%2 JobName=ct array UserId=me(1000) JobState=PENDING Reason=Resources ExitCode=0:0
+JobId=17 JobName=x JobState=RUNNING UserId=y UserId=me(1000) JobState=COMPLETED Reason=None Comment=JobState=FAILED \
+ExitCode=0:0 TRES=cpu=1,mem=1M,node=1,billing=1 ReqTRES=cpu=1 Socks/Node=* NtasksPerN:B:S:C=0:0:*:* CoreSpec=*
+"""
+
+
+def test_scontrol() -> None:
+    assert parse_scontrol(SCONTROL) == [
+        JobRecord("12", "TIMEOUT", "ct-4f2a-3-0", "TimeLimit", "0:15"),
+        JobRecord("13_2", "FAILED", "ct array", "NonZeroExitCode", "3:0"),
+        JobRecord("16", "PENDING", "ct array", "Resources", "0:0"),
+        JobRecord("17", "COMPLETED", "x JobState=RUNNING UserId=y", "None", "0:0"),
+    ]
+
+
+def test_a_command_without_jobs_gives_none() -> None:
+    assert parse_squeue("") == parse_sacct("") == parse_scontrol("No jobs in the system\n") == []
+
+
+UNSENT = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+
+
+@pytest.mark.parametrize(
+    ("words", "unsent", "uncertain"),
+    [
+        (UNSENT, True, False),
+        ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", True, False),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", False, True),
+        ("sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received", False, True),
+        (f"sbatch: error: slurm_receive_msg: Socket timed out on send/recv operation\n{UNSENT}", False, True),
+        ("sbatch: error: invalid partition specified: nosuch", False, False),
+        ("", False, False),
+    ],
+)
+def test_what_a_failure_says_of_the_order(words: str, unsent: bool, uncertain: bool) -> None:
+    assert (is_unsent(words), is_uncertain(words)) == (unsent, uncertain)
+
+
+def test_every_state_of_this_version_is_in_the_table() -> None:
+    """The names that sacct itself knows; an unknown one would be waited for, for ever."""
+    known = "BOOT_FAIL CANCELLED COMPLETED CONFIGURING COMPLETING DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PENDING"
+    known += " PREEMPTED RUNNING RESV_DEL_HOLD REQUEUE_FED REQUEUE_HOLD REQUEUED RESIZING REVOKED SIGNALING"
+    known += " SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED TIMEOUT"
+
+    assert set(known.split()) <= set(STATES)
+
+
+def test_states_that_are_over_and_those_that_another_attempt_may_help() -> None:
+    over = {state for state, meant in STATES.items() if meant.over}
+    again = {state for state, meant in STATES.items() if meant.over and meant.retry}
+
+    assert over == {
+        *("BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY".split()),
+        *("PREEMPTED RECONFIG_FAIL REVOKED TIMEOUT".split()),
+    }
+    assert again == {
+        *("BOOT_FAIL COMPLETED FAILED LAUNCH_FAILED NODE_FAIL PREEMPTED RECONFIG_FAIL".split()),
+    }
+    assert not meaning("BRAND_NEW").over
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "exit_code", "words", "retry"),
+    [
+        (
+            *("TIMEOUT", "TimeLimit", "0:15"),
+            "its time limit was reached (TIMEOUT, TimeLimit, exit code 0:15); ask for more with time=",
+            False,
+        ),
+        (
+            *("CANCELLED", "None", "0:0"),
+            "it was cancelled from outside, with scancel or by an administrator (CANCELLED)",
+            False,
+        ),
+        (
+            *("FAILED", "NonZeroExitCode", "75:0"),
+            f"{REQUEUED.words} (FAILED, NonZeroExitCode, exit code 75:0)",
+            True,
+        ),
+        ("NODE_FAIL", "NodeDown", "0:0", "a node that it ran on failed (NODE_FAIL, NodeDown)", True),
+    ],
+)
+def test_an_end_is_explained_in_plain_words(state, reason, exit_code, words, retry) -> None:
+    explained = explain("12", state, reason, exit_code)
+
+    assert explained == (f"Slurm job 12 did not end by itself: {words}", retry)
+
+
+@pytest.mark.parametrize(
+    ("job_ids", "names"),
+    [
+        ([], []),
+        (["12"], ["12"]),
+        (["13_2", "12", "13_0", "13_1", "13_9"], ["12", "13_[0-2,9]"]),
+        (["7_5", "8_5"], ["7_[5]", "8_[5]"]),
+    ],
+)
+def test_the_elements_of_an_array_are_one_name_for_scancel(job_ids: list[str], names: list[str]) -> None:
+    assert compact(job_ids) == names
+
+
+def test_an_element_of_an_array_belongs_to_a_job_of_the_same_dispatch_alone() -> None:
+    assert belongs("ct-4f2a-3-0", "ct-4f2a-3-0")
+    assert belongs("ct-4f2a-1-0-array", "ct-4f2a-3-0")
+    assert not belongs("ct-4f2a-1-0", "ct-4f2a-3-0")
+    assert not belongs("ct-beef-1-0-array", "ct-4f2a-3-0")
+    assert key_of(JobRecord("13_2", "RUNNING", "ct-4f2a-1-0-array")) == "ct-4f2a-1-0-array 2"
+    assert key_of(JobRecord("13", "RUNNING", "ct-4f2a-1-0")) == "ct-4f2a-1-0"
+
+
+FILES = """\
+Last login: Mon from here
+0 /w/ct-a-1-0/results/ct-a-1-0.ended
+10 /w/ct-a-1-0/results/ct-a-1-0.1.outcome
+33 /w/ct-a-2-0/results/ct-a-2-0.4711.stdout
+7 /w/ct-x-2-0/results/ct-x-2-0.4711.stdout
+0 /w/ct-a-1-0/results/ct-a-1-0.terminated
+"""
+
+
+def test_what_a_look_at_files_has_shown() -> None:
+    prefixes = ["/w/ct-a-1-0/results/ct-a-1-0", "/w/ct-a-2-0/results/ct-a-2-0"]
+
+    assert parse_look(prefixes, FILES) == {
+        prefixes[0]: {".ended": 0, ".1.outcome": 10, ".terminated": 0},
+        prefixes[1]: {".4711.stdout": 33},
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "terminated"),
+    [
+        ('{"status": "TERMINATED", "error": "stopped by SIGTERM"}', True),
+        ('{"status": "FAILED", "error": "the process of the task was ended by signal 9 (SIGKILL)"}', True),
+        ('{"status": "FAILED", "error": "the process of the task was ended by signal 11 (SIGSEGV)"}', False),
+        ('{"status": "COMPLETED", "error": null}', False),
+    ],
+)
+def test_both_ways_to_look_at_files_show_the_same(tmp_path: Path, outcome: str, terminated: bool) -> None:
+    prefix = str(tmp_path / "a b" / "ct-a-1-0")
+    (tmp_path / "a b").mkdir()
+    Path(f"{prefix}.1.outcome").write_text(outcome)
+    Path(f"{prefix}.ended").symlink_to("nowhere")
+    far = subprocess.run(["sh", "-c", LOOK], input=f"{prefix}\n{prefix}-not-there\n", capture_output=True, text=True)
+    found = look_here([prefix])[prefix]
+
+    assert parse_look([prefix], far.stdout) == {prefix: found}
+    assert found[".1.outcome"] == len(outcome)
+    assert (".terminated" in found) == terminated

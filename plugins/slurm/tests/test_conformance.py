@@ -1,0 +1,54 @@
+"""The suite that every executor must pass, over a real Slurm, on its login node and through SSH."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import Cluster
+from probes import wait_until
+
+from covalent_core.testing import ExecutorSuite
+from covalent_core_slurm import SlurmExecutor
+
+
+class TestOnTheLoginNode(ExecutorSuite):
+    """The nodes are this machine, so the probes of the suite see what is there; the queue is looked at besides."""
+
+    patience = 40.0
+    reports_results = True
+    reports_output = True
+
+    @pytest.fixture(autouse=True)
+    def on(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def executor(self, folder: Path) -> Any:
+        return SlurmExecutor(remote_workdir=str(folder / "far"), grace=0.5)
+
+    def alive(self, ticket: str, noted: list[str]) -> list[str]:
+        if living := super().alive(ticket, noted):
+            return living
+
+        # The controller hears of the end of a job some milliseconds after it.
+        with suppress(AssertionError):
+            wait_until(lambda: ticket not in self.cluster.living().values(), 3)
+
+        return [name for name in self.cluster.living().values() if name == ticket]
+
+    def reused_handle(self, old: str, new: str) -> str:
+        """Job ids are given again, to another job."""
+        return new
+
+
+class TestThroughSSH(TestOnTheLoginNode):
+    """The login node is this machine all the same."""
+
+    @pytest.fixture(autouse=True)
+    def through(self, reach: dict[str, Any]) -> None:
+        self.options = reach
+
+    def executor(self, folder: Path) -> Any:
+        return SlurmExecutor(**self.options, remote_workdir=str(folder / "far"), grace=0.5)

@@ -1,0 +1,241 @@
+"""Jobs that somebody else ends: the node says who, in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import Cluster
+from commands import SlurmCommands
+from probes import alive, kill_dispatcher, wait_until
+from tasks import tasks
+
+import covalent_core as ct
+from covalent_core import Status
+from covalent_core_slurm import SlurmExecutor
+
+TASKS = tasks()
+
+
+def dispatch(function: Any, *arguments: Any, executor: SlurmExecutor, retries: int = 0) -> str:
+    @ct.lattice(executor=executor)
+    def workflow(*arguments: Any) -> Any:
+        return ct.electron(function, retries=retries)(*arguments)
+
+    return ct.dispatch(workflow)(*arguments)
+
+
+def begun(folder: Path) -> list[int]:
+    return [int(file.read_text()) for file in folder.glob("begun-*") if file.read_text()]
+
+
+def end(dispatch_id: str) -> ct.Result:
+    return ct.get_result(dispatch_id, wait=True, timeout=90)
+
+
+def handle(dispatch_id: str) -> str:
+    wait_until(lambda: ct.get_result(dispatch_id).get_node_result(0)["job_handle"])
+    return str(ct.get_result(dispatch_id).get_node_result(0)["job_handle"])
+
+
+@pytest.fixture
+def executor(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmExecutor:
+    return SlurmExecutor(remote_workdir=str(tmp_path / "far"), grace=0.5)
+
+
+def test_a_job_that_is_cancelled_from_outside_is_not_tried_again(cluster, executor, tmp_path) -> None:
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor, retries=2)
+    wait_until(lambda: begun(tmp_path))
+    job_id = handle(dispatch_id)
+    cluster.run("scancel", job_id)
+    result = end(dispatch_id)
+
+    assert result.status == Status.FAILED
+    assert f"Slurm job {job_id} did not end by itself: it was cancelled from outside" in str(result.error)
+    assert len(begun(tmp_path)) == 1
+    assert not alive(begun(tmp_path)[0])
+
+
+def test_a_job_that_is_cancelled_from_outside_while_it_waits(cluster, home, tmp_path) -> None:
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), options={"begin": "now+1hour"})
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
+    cluster.run("scancel", handle(dispatch_id))
+    result = end(dispatch_id)
+
+    assert result.status == Status.FAILED
+    assert "it was cancelled from outside" in str(result.error)
+    assert not begun(tmp_path)
+
+
+def test_a_job_that_uses_more_memory_than_it_was_given(cluster, home, tmp_path) -> None:
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), mem="100M")
+    result = end(dispatch(TASKS.fill, str(tmp_path), 400, executor=executor, retries=2))
+
+    assert result.status == Status.FAILED
+    assert "it used more memory than it was given (OUT_OF_MEMORY" in str(result.error)
+    assert "ask for more with mem=" in str(result.error)
+    assert len(begun(tmp_path)) == 1
+
+
+def test_a_job_that_is_put_back_into_the_queue_does_not_begin_its_task_twice(cluster, executor, tmp_path) -> None:
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
+    wait_until(lambda: begun(tmp_path))
+    requeue(cluster, handle(dispatch_id))
+    result = end(dispatch_id)
+
+    assert result.status == Status.FAILED
+    assert "Slurm has put it back into its queue when its task had begun" in str(result.error)
+    assert len(begun(tmp_path)) == 1
+    assert cluster.living(tmp_path) == {}
+
+
+def test_a_job_that_is_put_back_into_the_queue_is_tried_again_by_the_core(cluster, executor, tmp_path) -> None:
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor, retries=1)
+    wait_until(lambda: begun(tmp_path))
+    requeue(cluster, handle(dispatch_id))
+    wait_until(lambda: len(begun(tmp_path)) == 2)
+    (tmp_path / "go").touch()
+
+    assert end(dispatch_id).status == Status.COMPLETED
+
+
+@pytest.mark.long
+def test_a_job_that_slurm_starts_again_while_no_dispatcher_lives(cluster, executor, home, tmp_path) -> None:
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
+    wait_until(lambda: begun(tmp_path))
+    job_id = handle(dispatch_id)
+    kill_dispatcher(home)
+    requeue(cluster, job_id)
+    wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["FAILED"], 60)
+    result = end(dispatch_id)
+
+    assert result.status == Status.FAILED
+    assert "Slurm has put it back into its queue when its task had begun" in str(result.error)
+    assert "the task is not begun a second time" in str(result.error)
+    assert len(begun(tmp_path)) == 1
+
+
+def test_a_job_that_has_been_put_back_into_the_queue_is_cancelled(cluster, stops, executor, tmp_path) -> None:
+    stops.take("during-run")
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
+    wait_until(lambda: begun(tmp_path))
+    requeue(cluster, handle(dispatch_id))
+    wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["PENDING"])
+    assert ct.cancel(dispatch_id)
+
+    assert end(dispatch_id).status == Status.CANCELLED
+    assert [state for _, state in cluster.jobs(tmp_path).values()] == ["CANCELLED"]
+    assert len(begun(tmp_path)) == 1
+
+
+def requeue(cluster: Cluster, job_id: str) -> None:
+    # As an administrator can: the script has said that it does not want it.
+    cluster.run("scontrol", "update", f"JobId={job_id}", "Requeue=1")
+    cluster.run("scontrol", "requeue", job_id)
+
+
+def test_a_task_that_has_ended_needs_no_controller_that_remembers(cluster, home, tmp_path) -> None:
+    commands = SlurmCommands(tmp_path / "bin")
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), slurm_path=str(commands.folder))
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
+    wait_until(lambda: begun(tmp_path) and handle(dispatch_id))
+    kill_dispatcher(home)
+    (tmp_path / "go").touch()
+    wait_until(lambda: not cluster.living(tmp_path))
+    commands.forget_all()
+
+    assert end(dispatch_id).result == "0"
+
+
+@pytest.mark.parametrize(
+    ("accounted", "words"),
+    [
+        ("exit 1", "Slurm no longer knows job {}, and its runner left no end"),
+        ("echo '{}|NODE_FAIL|0:0|{}'", "a node that it ran on failed (NODE_FAIL)"),
+        ("echo '{}|NODE_FAIL|0:0|another'", "Slurm no longer knows job {}"),
+    ],
+)
+def test_what_is_known_of_a_job_that_the_controller_has_forgotten(cluster, home, tmp_path, accounted, words) -> None:
+    commands = SlurmCommands(tmp_path / "bin")
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), slurm_path=str(commands.folder))
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
+    wait_until(lambda: begun(tmp_path) and handle(dispatch_id))
+    kill_dispatcher(home)
+    job_id = handle(dispatch_id)
+    ((name, _),) = cluster.jobs(tmp_path).values()
+    cluster.run("scancel", "--batch", "--signal=KILL", job_id)
+    wait_until(lambda: not cluster.living(tmp_path))
+    commands.forget_all(accounted.format(job_id, name))
+    result = end(dispatch_id)
+
+    assert result.status == Status.FAILED
+    assert words.format(job_id) in str(result.error)
+
+
+@pytest.mark.long
+def test_a_job_whose_time_is_over(cluster, home, tmp_path) -> None:
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), time=1)
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
+    wait_until(lambda: begun(tmp_path))
+    # A minute is the shortest limit there is.
+    cluster.run("scontrol", "update", f"JobId={handle(dispatch_id)}", "EndTime=now+1")
+    result = end(dispatch_id)
+
+    assert result.status == Status.FAILED
+    assert "its time limit was reached (TIMEOUT" in str(result.error)
+    assert "ask for more with time=" in str(result.error)
+    assert not alive(begun(tmp_path)[0])
+
+
+def test_a_job_whose_node_fails(cluster, home, tmp_path) -> None:
+    # A node that no other test needs.
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), partition="spare")
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
+    wait_until(lambda: begun(tmp_path))
+    node = cluster.run("squeue", "-h", "-j", handle(dispatch_id), "-o", "%N").strip()
+    cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+
+    try:
+        result = end(dispatch_id)
+    finally:
+        # It may have come back by itself.
+        cluster.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+        wait_until(lambda: cluster.run("sinfo", "-h", "-n", node, "-o", "%T").strip() == "idle", 60)
+
+    assert result.status == Status.FAILED
+    assert "a node that it ran on failed (NODE_FAIL" in str(result.error)
+    wait_until(lambda: not alive(begun(tmp_path)[0]))
+
+
+def test_a_task_that_is_killed_in_a_job_that_goes_on_says_so_itself(cluster, executor, tmp_path) -> None:
+    result = end(dispatch(TASKS.die, str(tmp_path), executor=executor))
+
+    assert result.status == Status.FAILED
+    assert "ended by signal 9 (SIGKILL)" in str(result.error)
+
+
+def test_a_wrong_option_is_refused_in_the_words_of_slurm(cluster, home, tmp_path) -> None:
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), partition="nosuch")
+    result = end(dispatch(TASKS.work, str(tmp_path), executor=executor))
+
+    assert result.status == Status.FAILED
+    assert "sbatch was refused: sbatch: error: invalid partition specified: nosuch" in str(result.error), result.error
+    assert not begun(tmp_path)
+    assert list((tmp_path / "far").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"python_path": "/no/python"}, "/no/python: No such file or directory"),
+        ({"prerun_commands": ["echo wrong module >&2; false"]}, "wrong module"),
+    ],
+)
+def test_a_script_that_does_not_come_to_the_task_says_why(cluster, home, tmp_path, options, words) -> None:
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), **options)
+    result = end(dispatch(TASKS.work, str(tmp_path), executor=executor))
+
+    assert result.status == Status.FAILED
+    assert "its script ended with an error (FAILED, NonZeroExitCode, exit code 1" in str(result.error)
+    assert words in str(result.error)

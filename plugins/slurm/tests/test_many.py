@@ -1,0 +1,281 @@
+"""Many jobs at once: what the controller is asked, counted by the commands themselves."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import Cluster
+from commands import SlurmCommands
+from probes import Stops, alive, kill_dispatcher, wait_until
+from tasks import tasks
+from test_ends import begun, dispatch, end
+
+import covalent_core as ct
+from covalent_core import Status
+from covalent_core._home import find_home
+from covalent_core._store import Store
+from covalent_core_slurm import SlurmExecutor
+
+TASKS = tasks()
+
+
+@pytest.fixture
+def commands(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmCommands:
+    return SlurmCommands(tmp_path / "bin")
+
+
+@pytest.fixture
+def options(commands: SlurmCommands, tmp_path: Path) -> dict[str, Any]:
+    return {"remote_workdir": str(tmp_path / "far"), "slurm_path": str(commands.folder), "grace": 0.5}
+
+
+def dispatch_many(count: int, folder: Path, executor: SlurmExecutor) -> str:
+    """Dispatch tasks that need nothing of each other."""
+
+    @ct.lattice
+    def workflow() -> Any:
+        run = ct.electron(TASKS.work, executor=executor)
+        return [run(str(folder), str(number)) for number in range(count)]
+
+    return ct.dispatch(workflow)()
+
+
+def arrays(cluster: Cluster, folder: Path) -> Counter[str]:
+    """Return the jobs that have been submitted, each with how many elements it has."""
+    return Counter(job_id.partition("_")[0] for job_id in cluster.jobs(folder))
+
+
+def check_that_none_ran_twice(folder: Path) -> None:
+    runs = Counter(file.name.split("-")[1] for file in folder.glob("begun-*"))
+    assert max(runs.values(), default=1) == 1
+
+
+def rows(dispatch_id: str) -> list[Any]:
+    """Return the jobs of a dispatch, besides the one on this machine that gathers their values."""
+    return [row for row in Store(find_home()).get_jobs(dispatch_id) if "." not in (row.handle or "")]
+
+
+def handles(dispatch_id: str, *, pause: float = 0.2) -> list[str]:
+    # To read a thousand rows again and again would take the time of those who write them.
+    time.sleep(pause)
+    return [row.handle for row in rows(dispatch_id) if row.handle is not None]
+
+
+def statuses(dispatch_id: str) -> Counter[Any]:
+    result = ct.get_result(dispatch_id)
+    return Counter(result.get_node_result(row.node_id)["status"] for row in rows(dispatch_id))
+
+
+def test_tasks_that_are_ready_together_go_in_as_one_array(cluster, commands, options, tmp_path) -> None:
+    dispatch_id = dispatch_many(40, tmp_path, SlurmExecutor(**options))
+    wait_until(lambda: len(begun(tmp_path)) == 40, 60)
+    (tmp_path / "go").touch()
+    result = end(dispatch_id)
+
+    assert sorted(result.result, key=int) == [str(number) for number in range(40)]
+    assert commands.count("sbatch") == len(arrays(cluster, tmp_path)) == 1
+    (array,) = arrays(cluster, tmp_path)
+    assert sorted(handles(dispatch_id)) == sorted(f"{array}_{place}" for place in range(40))
+    check_that_none_ran_twice(tmp_path)
+    wait_until(lambda: list((tmp_path / "far").iterdir()) == [])
+
+
+def test_tasks_that_ask_for_something_else_are_not_in_the_array(cluster, commands, options, tmp_path) -> None:
+    @ct.lattice
+    def workflow() -> Any:
+        run = [ct.electron(TASKS.work, executor=SlurmExecutor(**options, mem=mem)) for mem in ("50M", "60M")]
+        return [run[number % 2](str(tmp_path), str(number)) for number in range(6)]
+
+    (tmp_path / "go").touch()
+    assert end(ct.dispatch(workflow)()).status == Status.COMPLETED
+    assert sorted(arrays(cluster, tmp_path).values()) == [3, 3]
+
+
+def test_an_element_of_an_array_is_cancelled_and_the_others_go_on(cluster, commands, options, tmp_path) -> None:
+    dispatch_id = dispatch_many(4, tmp_path, SlurmExecutor(**options))
+    wait_until(lambda: len(begun(tmp_path)) == 4)
+    node_id = rows(dispatch_id)[1].node_id
+    assert ct.cancel(dispatch_id, task_ids=[node_id])
+    wait_until(lambda: ct.get_result(dispatch_id).get_node_result(node_id)["status"] == Status.CANCELLED)
+
+    assert len(cluster.living(tmp_path)) == 3
+    (tmp_path / "go").touch()
+    end(dispatch_id)
+    assert statuses(dispatch_id) == {Status.COMPLETED: 3, Status.CANCELLED: 1}
+
+
+def test_an_array_that_is_too_large_for_the_cluster_goes_in_as_several(cluster, commands, options, tmp_path) -> None:
+    commands.refuse_arrays_of_more_than(3)
+    (tmp_path / "go").touch()
+    result = end(dispatch_many(7, tmp_path, SlurmExecutor(**options)))
+
+    assert result.status == Status.COMPLETED, result.error
+    assert sorted(arrays(cluster, tmp_path).values()) == [2, 2, 3]
+
+
+@pytest.mark.long
+def test_a_thousand_tasks(cluster, commands, options, tmp_path) -> None:
+    before = time.monotonic()
+    dispatch_id = dispatch_many(1000, tmp_path, SlurmExecutor(**options, options={"begin": "now+1hour"}))
+    wait_until(lambda: len(handles(dispatch_id)) == 1000, 120)
+    submitted = time.monotonic() - before
+    assert len(cluster.living(tmp_path)) == 1000
+    assert ct.cancel(dispatch_id)
+    assert end(dispatch_id).status == Status.CANCELLED
+    print(f"1000 tasks: submitted in {submitted:.1f} s, over in {time.monotonic() - before:.1f} s, ", commands.counts())
+
+    # One, unless this machine is so busy that a second passes between two of them.
+    assert commands.count("sbatch") == len(arrays(cluster, tmp_path)) <= 10
+    assert commands.count("scancel") <= 5
+    # A squeue in each half second at most, and those who are in a hurry.
+    assert commands.count("squeue") <= (time.monotonic() - before) / 0.1
+    assert cluster.living(tmp_path) == {}
+
+
+@pytest.mark.long
+def test_pending_and_running_jobs_are_cancelled_with_few_calls(cluster, commands, options, tmp_path) -> None:
+    waiting, running = SlurmExecutor(**options, options={"begin": "now+1hour"}), SlurmExecutor(**options)
+
+    @ct.lattice
+    def workflow() -> Any:
+        run = [ct.electron(TASKS.work, executor=executor) for executor in (running, waiting)]
+        return [run[number >= 4](str(tmp_path), str(number)) for number in range(504)]
+
+    dispatch_id = ct.dispatch(workflow)()
+    wait_until(lambda: len(handles(dispatch_id)) == 504 and len(begun(tmp_path)) == 4, 120)
+    before = time.monotonic()
+    assert ct.cancel(dispatch_id)
+    acknowledged = time.monotonic() - before
+    result = end(dispatch_id)
+    print(f"acknowledged in {acknowledged:.3f} s, over in {time.monotonic() - before:.1f} s, ", commands.counts())
+
+    assert result.status == Status.CANCELLED
+    assert acknowledged < 10
+    assert commands.count("scancel") <= 5
+    assert cluster.living(tmp_path) == {}
+    assert not any(map(alive, begun(tmp_path)))
+
+
+def test_the_controller_is_asked_once_per_interval_however_many_jobs(commands, options, tmp_path) -> None:
+    @ct.lattice
+    def workflow() -> Any:
+        # Of one cluster, though they are not of one executor.
+        run = [ct.electron(TASKS.work, executor=SlurmExecutor(**options, mem=mem)) for mem in ("50M", "60M", "70M")]
+        return [run[number % 3](str(tmp_path), str(number)) for number in range(30)]
+
+    dispatch_id = ct.dispatch(workflow)()
+    wait_until(lambda: len(begun(tmp_path)) == 30, 60)
+    before, asked = time.monotonic(), commands.count("squeue")
+    wait_until(lambda: commands.count("squeue") >= asked + 3)
+    seconds, more = time.monotonic() - before, commands.count("squeue") - asked
+
+    # The pause is half a second at first, and grows with the age of the youngest.
+    assert more <= seconds / 0.5 + 1
+    (tmp_path / "go").touch()
+    assert end(dispatch_id).status == Status.COMPLETED
+
+
+@pytest.mark.long
+def test_lost_answers_under_cancels_leak_nothing_and_start_nothing_twice(cluster, commands, options, tmp_path) -> None:
+    commands.lose_answers()
+    executor = SlurmExecutor(**options, options={"begin": "now+1hour"})
+    dispatches: list[str] = []
+    cancelled: set[str] = set()
+
+    for number in range(260):
+        # Each is a submission of its own: only those of one dispatch go in together.
+        dispatches.append(dispatch(TASKS.work, str(tmp_path), executor=executor))
+
+        if number % 2:
+            # Some have hardly begun, others are in the queue.
+            chosen = dispatches[number - number % 7]
+            cancelled.add(chosen)
+            ct.cancel(chosen)
+
+    assert {end(dispatch_id).status for dispatch_id in cancelled} == {Status.CANCELLED}
+    others = [dispatch_id for dispatch_id in dispatches if dispatch_id not in cancelled]
+    wait_until(lambda: all(handles(dispatch_id, pause=0) for dispatch_id in others), 60)
+    known = {job_id for dispatch_id in others for job_id in handles(dispatch_id, pause=0)}
+
+    assert commands.count("sbatch") >= 200
+    # Each has a job and each job is known: none is lost and none went in twice.
+    assert set(cluster.living(tmp_path)) == known
+    assert len(known) == len(others)
+
+    for dispatch_id in others:
+        ct.cancel(dispatch_id)
+
+    assert {end(dispatch_id).status for dispatch_id in others} == {Status.CANCELLED}
+    print(f"{len(cancelled)} of {len(dispatches)} cancelled meanwhile, ", commands.counts())
+    check_all_is_over(cluster, tmp_path)
+
+
+def test_the_lost_answer_of_an_array_under_cancels(cluster, commands, options, tmp_path) -> None:
+    commands.lose_answers()
+    dispatch_id = dispatch_many(40, tmp_path, SlurmExecutor(**options))
+    wait_until(lambda: len(rows(dispatch_id)) == 40, 60)
+
+    for row in rows(dispatch_id)[::3]:
+        ct.cancel(dispatch_id, task_ids=[row.node_id])
+
+    (tmp_path / "go").touch()
+    end(dispatch_id)
+
+    assert statuses(dispatch_id)[Status.FAILED] == 0
+    assert statuses(dispatch_id)[Status.COMPLETED] >= 26
+    check_all_is_over(cluster, tmp_path)
+
+
+def check_all_is_over(cluster: Cluster, folder: Path) -> None:
+    """No job is left, none was submitted twice, no task ran twice, and no file is left."""
+    names = Counter(name for name, _ in cluster.jobs(folder).values() if not name.endswith("-array"))
+
+    assert [name for name, count in names.items() if count > 1] == []
+    check_that_none_ran_twice(folder)
+    wait_until(lambda: cluster.living(folder) == {})
+    wait_until(lambda: list((folder / "far").iterdir()) == [])
+
+
+def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_carried_out_once(
+    cluster, commands, options, stops: Stops, home, tmp_path
+) -> None:
+    real = (commands.folder / "sbatch").read_text()
+    (commands.folder / "sbatch").write_text(
+        real.replace("exec ", f"while [ ! -e {tmp_path}/let ]; do sleep .02; done\nexec ")
+    )
+    dispatch_id = dispatch_many(1, tmp_path, SlurmExecutor(**options))
+    wait_until(lambda: commands.count("sbatch") == 1)
+    kill_dispatcher(home)
+    ct.get_result(dispatch_id)
+    before = len(stops.calls())
+    wait_until(lambda: any(call.hook == "find" for call in stops.calls()[before:]))
+    (tmp_path / "let").touch()
+    (tmp_path / "go").touch()
+
+    assert end(dispatch_id).status == Status.COMPLETED
+    assert commands.count("sbatch") == 1
+    assert len(cluster.jobs(tmp_path)) == 1
+
+
+def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_taken_back(
+    cluster, commands, options, stops: Stops, home, tmp_path
+) -> None:
+    real = (commands.folder / "sbatch").read_text()
+    (commands.folder / "sbatch").write_text(
+        real.replace("exec ", f"while [ ! -e {tmp_path}/let ]; do sleep .02; done\nexec ")
+    )
+    dispatch_id = dispatch_many(1, tmp_path, SlurmExecutor(**options))
+    wait_until(lambda: commands.count("sbatch") == 1)
+    kill_dispatcher(home)
+    assert ct.cancel(dispatch_id)
+    wait_until(lambda: any(call.hook == "find" for call in stops.calls()))
+    (tmp_path / "let").touch()
+
+    assert end(dispatch_id).status == Status.CANCELLED
+    assert commands.count("sbatch") == 1
+    wait_until(lambda: cluster.living(tmp_path) == {})
+    assert begun(tmp_path) == []

@@ -1,0 +1,127 @@
+"""Questions of one moment are asked as one; and what the controller is asked, however many wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from covalent_core_slurm._answers import JobRecord
+from covalent_core_slurm._together import Together
+from covalent_core_slurm._watch import Waiter, Watch
+
+
+class Asked:
+    """Answers questions, and keeps what it was asked at once."""
+
+    def __init__(self) -> None:
+        self.together: list[list[int]] = []
+
+    async def __call__(self, questions: list[int]) -> dict[int, int | Exception]:
+        self.together.append(questions)
+        await asyncio.sleep(0)
+        return {number: ValueError(str(number)) if number < 0 else number * 2 for number in questions}
+
+
+def test_questions_of_one_moment_are_asked_as_one() -> None:
+    async def ask() -> tuple[list[Any], list[list[int]]]:
+        asked = Asked()
+        together: Together[int, int] = Together(asked, moment=0.01, longest=1)
+        first = await asyncio.gather(*map(together.ask, [1, 2, -3]), return_exceptions=True)
+        return [*first, await together.ask(4)], asked.together
+
+    answers, asked = asyncio.run(ask())
+
+    assert answers[:2] == [2, 4]
+    assert isinstance(answers[2], ValueError)
+    assert answers[3] == 8
+    assert asked == [[1, 2, -3], [4]]
+
+
+def test_who_is_interrupted_does_not_interrupt_the_others() -> None:
+    async def ask() -> tuple[int, list[list[int]]]:
+        asked = Asked()
+        together: Together[int, int] = Together(asked, moment=0.01, longest=1)
+        first, second = (asyncio.create_task(together.ask(number)) for number in (1, 2))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second, asked.together
+
+    assert asyncio.run(ask()) == (4, [[1, 2]])
+
+
+@pytest.mark.parametrize(("patience", "together"), [(5.0, [[1, 2]]), (0.0, [[1], [2]])])
+def test_one_that_is_sure_to_come_is_waited_for(patience: float, together: list[list[int]]) -> None:
+    async def ask() -> list[list[int]]:
+        asked = Asked()
+        gathered: Together[int, int] = Together(asked, moment=0.001, patience=patience, longest=5)
+        coming = {2}
+        first = asyncio.create_task(gathered.ask(1, expected=lambda: bool(coming)))
+        await asyncio.sleep(0.1)
+        coming.clear()
+        await gathered.ask(2)
+        await first
+        return asked.together
+
+    assert asyncio.run(ask()) == together
+
+
+class FakeCluster:
+    """What a watch asks, counted."""
+
+    is_here = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def jobs(self) -> list[JobRecord]:
+        self.asked += 1
+        return [JobRecord("7", "RUNNING", "ct-a-1-0"), JobRecord("8_1", "PENDING", "ct-a-1-0-array")]
+
+    async def look(self, prefixes: set[str]) -> dict[str, dict[str, int]]:
+        return {prefix: {} for prefix in prefixes}
+
+
+def watched(cluster: FakeCluster) -> Any:
+    return Watch(cluster, cluster)  # type: ignore[arg-type]
+
+
+def test_however_many_are_in_a_hurry_the_controller_is_asked_once() -> None:
+    async def look() -> tuple[int, list[Any]]:
+        cluster = FakeCluster()
+        watch = watched(cluster)
+        waiters = [Waiter("ct-a-1-0", "/w/x", job_id="7") for _ in range(500)]
+        sights = await asyncio.gather(*(watch.look(waiter, now=True) for waiter in waiters))
+        watch.close()
+        return cluster.asked, sights
+
+    asked, sights = asyncio.run(look())
+
+    assert asked == 1
+    assert {sight.record.job_id for sight in sights} == {"7"}
+
+
+@pytest.mark.parametrize(
+    ("waiter", "state"),
+    [
+        ({"ticket": "ct-a-1-0", "job_id": "7"}, "RUNNING"),
+        ({"ticket": "ct-a-1-0"}, "RUNNING"),
+        ({"ticket": "ct-a-5-0", "job_id": "8_1"}, "PENDING"),
+        ({"ticket": "ct-a-5-0", "key": "ct-a-1-0-array 1"}, "PENDING"),
+        # The numbers belong to others by now.
+        ({"ticket": "ct-b-1-0", "job_id": "7"}, None),
+        ({"ticket": "ct-b-5-0", "job_id": "8_1"}, None),
+        ({"ticket": "ct-a-5-0"}, None),
+    ],
+)
+def test_a_job_is_known_by_its_number_and_by_its_name(waiter: dict[str, str], state: str | None) -> None:
+    async def look() -> Any:
+        watch = watched(FakeCluster())
+        sight = await watch.look(Waiter(prefix="/w/x", **waiter), now=True)
+        watch.close()
+        return sight.record
+
+    record = asyncio.run(look())
+
+    assert (record and record.state) == state
