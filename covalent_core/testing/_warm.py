@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import traceback
@@ -20,7 +19,6 @@ from pkgutil import iter_modules
 from typing import IO, Any
 
 from covalent_core import _cli, _stops
-from covalent_core._runner.processes import PR_SET_PDEATHSIG, set_process_option
 from covalent_core.hookspecs import PROJECT
 from covalent_core.testing._probes import alive, wait_until
 
@@ -85,8 +83,6 @@ def _import_all_of(package: str) -> None:
 
 def main() -> None:
     """Fork a dispatcher for every line that comes in, and answer with its process id."""
-    set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
-
     for module in IMPORTS:
         import_module(module)
 

@@ -16,8 +16,7 @@ from far_side import FarSide
 
 #: Tests that run side by side have hosts of their own.
 PLACE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-ONE, TWO, DEEP = (f"{name}-{PLACE}" for name in (ONE, TWO, DEEP))
-BRIDGE = f"cc-bridge-{PLACE}"
+ONE, TWO, DEEP, BRIDGE = (f"cc-{name}-{PLACE}" for name in ("one", "two", "deep", "bridge"))
 
 #: The network between this machine and the hosts, and the one behind the first of them.
 OUTER, INNER = f"10.213.{2 * PLACE}", f"10.213.{2 * PLACE + 1}"
