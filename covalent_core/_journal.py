@@ -34,7 +34,8 @@ SHORT_SECONDS = 0.005
 
 def _attempt_row(dispatch_id: str, node: Requeue) -> dict[str, Any]:
     assert node.failed is not None
-    return {**node.failed.as_row(dispatch_id), "b_attempt": node.attempt - 1}
+    written = {"b_stdout": node.failed.stdout or "", "b_stderr": node.failed.stderr or ""}
+    return {**node.failed.as_row(dispatch_id), **written, "b_attempt": node.attempt - 1}
 
 
 class Journal(Reading):
@@ -124,6 +125,10 @@ class Journal(Reading):
 
         The caller sees that by the order it was told of.
         """
+        for node_id in [*(end.node_id for end in ends), *(requeue.node_id for requeue in again)]:
+            # What was seen of this attempt must not be kept for the next.
+            self._outputs.pop((dispatch_id, node_id), None)
+
         failed = [(transitions.ADD_ATTEMPT, _attempt_row(dispatch_id, node)) for node in again if node.failed]
         requeued = [(transitions.REQUEUE_NODE, node.as_row(dispatch_id)) for node in again]
         await self._write(*((transitions.END_NODE, end.as_row(dispatch_id)) for end in ends), *failed, *requeued)

@@ -68,10 +68,7 @@ RUN_NODE = _node_update([Status.DISPATCHING], "status")
 #: While it runs.
 SET_OUTPUT = _node_update([Status.RUNNING], "stdout", "stderr")
 #: Where its end does not say what a task has written, what was seen of it while it ran stays.
-_WRITTEN = {
-    name: func.coalesce(func.nullif(bindparam(f"b_{name}"), literal_column("''")), nodes.c[name])
-    for name in ("stdout", "stderr")
-}
+_WRITTEN: dict[str, Any] = {name: func.coalesce(bindparam(f"b_{name}"), nodes.c[name]) for name in ("stdout", "stderr")}
 END_NODE = _node_update(
     [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
     *("status", "started", "ended", "error", "step", "output", "exception"),
@@ -137,6 +134,7 @@ class NodeEnd:
     """How a node ended.
 
     Attributes:
+        stdout: What it has written, None if that is not known; so is `stderr`.
         graph: What a sublattice has come to where it did not fail: a graph as JSON.
         retry: Whether another attempt could end otherwise.
     """
@@ -149,8 +147,8 @@ class NodeEnd:
     ended: float = field(default_factory=now)
     output: Value | None = None
     exception: Value | None = None
-    stdout: str = ""
-    stderr: str = ""
+    stdout: str | None = None
+    stderr: str | None = None
     graph: Value | None = None
     retry: bool = True
 

@@ -85,3 +85,24 @@ def test_what_was_seen_stays_where_the_end_says_nothing(home: Path, tmp_path: Pa
 
     assert "was ended from outside" in result.error
     assert output(dispatch_id) == "first 0\n"
+
+
+def test_what_one_attempt_has_written_is_not_that_of_the_next(home: Path, tmp_path: Path) -> None:
+    @ct.electron(retries=1)
+    def once_loud(folder: Path) -> None:
+        if ct.current_task().attempt == 0:
+            print("loud")
+
+            while not (folder / "go").exists():
+                time.sleep(0.005)
+
+            raise ValueError("not yet")
+
+    dispatch_id = ct.dispatch(ct.lattice(once_loud))(tmp_path)
+    wait_until(lambda: output(dispatch_id) == "loud\n")
+    let(tmp_path, "go")
+    node = finished(dispatch_id).get_node_result(0)
+
+    assert node["status"] == ct.Status.COMPLETED
+    assert node["stdout"] == ""
+    assert [attempt["stdout"] for attempt in node["attempts"]] == ["loud\n"]
