@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from covalent_core._database import Database, now
@@ -33,6 +33,13 @@ from covalent_core._values import Values
 from covalent_core.errors import DispatchNotFoundError
 
 OPEN = [status.value for status in Status if status not in TERMINAL]
+
+#: What is needed for every dispatch: a statement that is made once costs less than one made each time.
+DISPATCH = select(dispatches).where(dispatches.c.dispatch_id == bindparam("dispatch_id"))
+ADD_EXECUTOR = insert_or_ignore(executors).on_conflict_do_nothing()
+EXECUTOR_ID = select(executors.c.id).where(
+    executors.c.name == bindparam("name"), executors.c.options == bindparam("options")
+)
 
 
 @dataclass
@@ -176,9 +183,8 @@ class Store:
 
     def _executor_id(self, connection: Connection, spec: ExecutorSpec) -> int:
         row = {"name": spec.name, "options": spec.options}
-        connection.execute(insert_or_ignore(executors).on_conflict_do_nothing(), row)
-        found = select(executors.c.id).where(executors.c.name == spec.name, executors.c.options == spec.options)
-        return int(connection.execute(found).scalar_one())
+        connection.execute(ADD_EXECUTOR, row)
+        return int(connection.execute(EXECUTOR_ID, row).scalar_one())
 
     def _node_row(
         self, dispatch_id: str, node: Node, known: dict[ExecutorSpec, int], reused: Value | None
@@ -292,7 +298,7 @@ class Store:
         Raises:
             DispatchNotFoundError: There is none of this id.
         """
-        row = connection.execute(select(dispatches).where(dispatches.c.dispatch_id == dispatch_id)).one_or_none()
+        row = connection.execute(DISPATCH, {"dispatch_id": dispatch_id}).one_or_none()
 
         if row is None:
             raise DispatchNotFoundError(

@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import IO, Any
 
-from covalent_core import _cli, _stops
+from covalent_core import _bundle, _cli, _stops
 from covalent_core.hookspecs import PROJECT
 from covalent_core.testing._probes import alive, wait_until
 
@@ -92,6 +92,9 @@ def main() -> None:
         # One that cannot be imported is for the test to find.
         with suppress(Exception):
             _import_all_of(package)
+
+    for composing in (False, True):
+        _bundle.runner_zip(composing=composing)
 
     for line in sys.stdin:
         with suppress(ChildProcessError):

@@ -432,6 +432,8 @@ def enter() -> None:
     _database.create_engine = partial(_database.create_engine, pool_size=0)
     _dispatcher.Store = lambda home: SimulatedExecutor.world.store
     _shared.create, _shared.BoundExecutor = cache(_shared.create), cache(BoundExecutor)
+    # Found out by every dispatcher, and the same for all.
+    Home.create, signal.valid_signals = cache(Home.create), cache(signal.valid_signals)
     # Rarer looks: each is a turn of the loop, and most of these worlds end before the first.
     seconds = {
         (_dispatcher, "POLL_SECONDS"): 50.0,
