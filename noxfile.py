@@ -16,7 +16,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "docs", "plugins", "package"]
+nox.options.sessions = ["lint", "types", "tests", "plugins", "package"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -68,15 +68,15 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests of the code."""
+    """Run the tests of the core, and those that hold the documentation to it."""
     install_groups(session, "test")
     session.install("--editable", ".")
-    session.run("pytest", *SIDE_BY_SIDE, "--ignore=tests/test_docs.py", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Run the code of the documentation and compare what it quotes with what is there."""
+    """Run the code of the documentation and compare what it quotes with what is there; `tests` does so too."""
     install_groups(session, "test")
     session.install("--editable", ".")
     session.run("pytest", *SIDE_BY_SIDE, "tests/test_docs.py", *session.posargs)

@@ -25,7 +25,7 @@ from covalent_core._journal import Journal
 from covalent_core._spawn import ensure_dispatcher
 from covalent_core._store import Store
 
-SECONDS = float(os.environ.get("COVALENT_CORE_TEST_SECONDS", "15"))
+SECONDS = float(os.environ.get("COVALENT_CORE_TEST_SECONDS", "10"))
 SEED = int(os.environ.get("COVALENT_CORE_TEST_SEED", random.SystemRandom().randrange(2**32)))
 CLIENTS = 32
 
