@@ -54,13 +54,10 @@ class Cluster:
         wait_until(lambda: not order.exists(), 40)
 
     @contextmanager
-    def used(self, *, alone: bool = False) -> Iterator[None]:
-        """While this lasts, nobody who must be alone uses it; or nobody else at all."""
-        with open(self.folder / "turn", "ab") as turn, open(self.folder / "using", "ab") as using:
-            # Who waits to be alone lets nobody else begin.
+    def alone(self) -> Iterator[None]:
+        """While this lasts, nobody else who must be alone with it uses it."""
+        with open(self.folder / "turn", "ab") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
-            fcntl.flock(using, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            fcntl.flock(turn, fcntl.LOCK_UN)
             yield
 
     def jobs(self, folder: Path | None = None) -> dict[str, tuple[str, str]]:

@@ -18,48 +18,55 @@ from covalent_core.testing._warm import WarmDispatcher
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, and end with what needs the cluster for itself."""
-    items.sort(key=lambda item: (item.get_closest_marker("xdist_group") is not None, not _is_long(item)))
-
-
-def _is_long(item: pytest.Item) -> bool:
-    return item.get_closest_marker("long") is not None
+    """Begin with what takes long, so that at the end nobody waits for it alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Start Slurm; its commands are for everybody who is started from here, and for who logs in."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all who test at once share."""
     folder = tmp_path_factory.getbasetemp()
-    # All that were started together share one.
-    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
-    with shared_cluster(folder / "slurm") as cluster, pytest.MonkeyPatch.context() as patch:
+
+@pytest.fixture(scope="session")
+def slurm(place: Path) -> Iterator[Cluster]:
+    """Start Slurm; its commands are for everybody who is started from here, and for who logs in."""
+    with shared_cluster(place / "slurm") as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(cluster.config))
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def second_slurm(place: Path) -> Iterator[Cluster]:
+    """Start another Slurm, for those who need one for themselves."""
+    with shared_cluster(place / "second-slurm") as cluster:
         yield cluster
 
 
 @pytest.fixture
 def cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """Give a test the cluster; afterwards no job of its own may be there."""
-    with slurm.used():
-        yield slurm
+    yield slurm
 
-        try:
-            wait_until(lambda: not slurm.living(tmp_path))
-        except AssertionError:
-            left = slurm.living(tmp_path)
-            slurm.run("scancel", *left)
-            raise AssertionError(f"left in the queue: {left}") from None
+    try:
+        wait_until(lambda: not slurm.living(tmp_path))
+    except AssertionError:
+        left = slurm.living(tmp_path)
+        slurm.run("scancel", *left)
+        raise AssertionError(f"left in the queue: {left}") from None
 
 
 @pytest.fixture
-def own_cluster(slurm: Cluster) -> Iterator[Cluster]:
-    """Give a test the cluster for itself, so that it may stop the controller; afterwards that runs."""
-    with slurm.used(alone=True):
-        yield slurm
+def own_cluster(second_slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Give a test a cluster for itself, so that it may stop the controller; afterwards that runs."""
+    monkeypatch.setenv("SLURM_CONF", str(second_slurm.config))
 
-        if not slurm.answers():
-            slurm.start_controller()
+    with second_slurm.alone():
+        yield second_slurm
+
+        if not second_slurm.answers():
+            second_slurm.start_controller()
 
 
 @pytest.fixture

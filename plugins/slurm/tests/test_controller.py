@@ -16,9 +16,8 @@ from covalent_core_slurm import SlurmExecutor
 
 TASKS = tasks()
 
-
-# All of them in a row, because each has the cluster for itself.
-pytestmark = pytest.mark.xdist_group("controller")
+#: They come one after the other, because each has the cluster for itself.
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
