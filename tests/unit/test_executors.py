@@ -132,6 +132,20 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+@pytest.fixture(autouse=True)
+def without_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hide the plugins of ours that a developer may have installed."""
+    found = metadata.entry_points
+
+    def others(**chosen: str) -> list[metadata.EntryPoint]:
+        return [point for point in found(**chosen) if not (point.dist and point.dist.name.startswith("covalent-core-"))]
+
+    monkeypatch.setattr(metadata, "entry_points", others)
+    _executors._entry_points.cache_clear()
+    yield
+    _executors._entry_points.cache_clear()
+
+
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Install a plugin with some executors."""
