@@ -38,11 +38,16 @@ PROGRAMS = {
     "/usr/bin/sbatch": "slurm-client",
 }
 
+#: What is installed is all there, and comes from the wheels.
 CHECK_INSTALLED = """
-import pathlib, sys, covalent_core
-package = pathlib.Path(covalent_core.__file__).parent
-assert package.is_relative_to(sys.prefix), f"{package} is not the installed one"
-assert (package / "py.typed").is_file(), "py.typed is not in the wheel"
+import pathlib, sys
+from importlib import import_module, metadata
+
+for distribution in metadata.distributions():
+    if distribution.name.startswith("covalent-core"):
+        package = pathlib.Path(import_module(distribution.name.replace("-", "_")).__file__).parent
+        assert package.is_relative_to(sys.prefix), f"{package} is not the installed one"
+        assert (package / "py.typed").is_file(), f"py.typed is not in the wheel of {distribution.name}"
 """
 
 
@@ -110,23 +115,25 @@ def plugins(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build the wheel and the sdist, install the wheel in an empty environment and run a workflow with it."""
+    """Build all wheels and the sdist, install the wheels in an empty environment and run a workflow with them."""
     # Outside of the checkout, so that nothing of it can be imported by accident.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         build_and_try(session, Path(folder))
 
 
 def build_and_try(session: nox.Session, folder: Path) -> None:
-    """Build both distributions in `folder`, install the wheel there and use it from an empty home."""
+    """Build the distributions in `folder`, install the wheels there and use them from an empty home."""
     fresh, home, dist = folder / "fresh", folder / "home", folder / "dist"
     example = Path("examples", "two_tasks.py").absolute()
 
     session.install("build[uv]")
     session.run("python", "-m", "build", "--installer", "uv", "--outdir", str(dist))
 
-    (wheel,) = dist.glob("*.whl")
+    for plugin in PLUGINS:
+        session.run("python", "-m", "build", "--installer", "uv", "--wheel", "--outdir", str(dist), str(plugin))
+
     session.run("python", "-m", "venv", str(fresh))
-    session.run(str(fresh / "bin" / "pip"), "install", "--quiet", str(wheel), external=True)
+    session.run(str(fresh / "bin" / "pip"), "install", "--quiet", *map(str, dist.glob("*.whl")), external=True)
 
     home.mkdir()
     nothing_set = {name: None for name in os.environ if name.startswith(("COVALENT_CORE_", "XDG_", "PYTHON"))}
@@ -137,6 +144,7 @@ def build_and_try(session: nox.Session, folder: Path) -> None:
         [str(fresh / "bin" / "python"), "-c", CHECK_INSTALLED],
         [str(fresh / "bin" / "python"), str(example)],
         [str(fresh / "bin" / "covalent-core"), "list"],
+        [str(fresh / "bin" / "covalent-core"), "executors"],
     )
 
     with session.chdir(home):
