@@ -10,6 +10,7 @@ import pytest
 from covalent_core_slurm._answers import (
     JobRecord,
     belongs,
+    ids_of,
     is_uncertain,
     is_unsent,
     key_of,
@@ -100,9 +101,23 @@ def test_scontrol() -> None:
     assert parse_scontrol(SCONTROL) == [
         JobRecord("12", "TIMEOUT", "ct-4f2a-3-0", "TimeLimit", "0:15"),
         JobRecord("13_2", "FAILED", "ct array", "NonZeroExitCode", "3:0"),
-        JobRecord("16", "PENDING", "ct array", "Resources", "0:0"),
+        JobRecord("13_[3-9%2]", "PENDING", "ct array", "Resources", "0:0"),
         JobRecord("17", "COMPLETED", "x JobState=RUNNING UserId=y", "None", "0:0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "job_ids"),
+    [
+        ("12", ["12"]),
+        ("13_2", ["13_2"]),
+        ("13_[3-5,9%2]", ["13_3", "13_4", "13_5", "13_9"]),
+        ("13_[1-7:3]", ["13_1", "13_4", "13_7"]),
+        ("12348+1", ["12348+1"]),
+    ],
+)
+def test_jobs_that_are_listed_as_one(listed: str, job_ids: list[str]) -> None:
+    assert ids_of(JobRecord(listed, "PENDING", "ct-array")) == job_ids
 
 
 def test_a_command_without_jobs_gives_none() -> None:
