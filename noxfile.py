@@ -33,6 +33,8 @@ PROGRAMS = {
     "/usr/sbin/slurmctld": "slurmctld",
     "/usr/sbin/slurmd": "slurmd",
     "/usr/bin/sbatch": "slurm-client",
+    "/usr/sbin/slurmdbd": "slurmdbd",
+    "/usr/sbin/mariadbd": "mariadb-server-core",
 }
 
 CHECK_INSTALLED = """

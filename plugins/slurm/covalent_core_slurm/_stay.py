@@ -44,23 +44,23 @@ class Stay:
         Args:
             see: Is given what each look shows.
         """
-        seen_over = float("inf")
+        seen_over, last = float("inf"), None
 
         while True:
-            sight = await self._cluster.patiently(lambda: self._cluster.watch.look(self._waiter))
+            sight = await self._cluster.patiently(self.look)
             await self._cluster.patiently(partial(see, sight))
 
             if sight.ended:
                 return sight
 
             if sight.asked and is_over(sight.record):
-                seen_over = min(seen_over, time.monotonic())
+                seen_over, last = min(seen_over, time.monotonic()), sight.record
             elif sight.record is not None:
                 seen_over = float("inf")
                 self._note(sight.record)
 
-            if time.monotonic() > seen_over + _settle_seconds(sight.record):
-                known = await self._recall(sight.record)
+            if time.monotonic() > seen_over + _settle_seconds(last):
+                known = await self._recall(last)
 
                 if is_over(known):
                     return sight._replace(record=known)

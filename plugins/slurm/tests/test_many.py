@@ -12,12 +12,10 @@ from cluster import Cluster
 from commands import SlurmCommands
 from probes import Stops, alive, kill_dispatcher, wait_until
 from tasks import tasks
-from test_ends import begun, dispatch, end
+from test_ends import begun, dispatch, end, rows
 
 import covalent_core as ct
 from covalent_core import Status
-from covalent_core._home import find_home
-from covalent_core._store import Store
 from covalent_core_slurm import SlurmExecutor
 
 TASKS = tasks()
@@ -55,11 +53,6 @@ def arrays(cluster: Cluster, folder: Path) -> Counter[str]:
 def check_that_none_ran_twice(folder: Path) -> None:
     runs = Counter(file.name.split("-")[1] for file in folder.glob("begun-*"))
     assert max(runs.values(), default=1) == 1
-
-
-def rows(dispatch_id: str) -> list[Any]:
-    """Return the jobs of a dispatch, besides the one on this machine that gathers their values."""
-    return [row for row in Store(find_home()).get_jobs(dispatch_id) if "." not in (row.handle or "")]
 
 
 def handles(dispatch_id: str, *, pause: float = 0.2) -> list[str]:
