@@ -68,7 +68,7 @@ class Script:
             folder: Where the files of the job are, with ``bundle.pyz`` among them.
             workdir: Where its tasks run, seen from there.
         """
-        directives = self._directives(ticket, {"output": f"{folder}/slurm.out"})
+        directives = self._directives(ticket, {"output": _pattern(f"{folder}/slurm.out")})
         # Without the folder the job is no longer wanted.
         begin = [f"cd {shlex.quote(folder)} || exit 0", *_begin(shlex.quote(ticket), shlex.quote(workdir))]
         return "\n".join(["#!/bin/bash", *directives, "", *begin, *self._rest(shlex.quote(ticket))]) + "\n"
@@ -80,14 +80,16 @@ class Script:
             folder: Where the folders of the jobs are, each named like its ticket.
             members: Of each job its ticket, and where its tasks run, seen from its folder.
         """
-        directives = self._directives(name, {"output": "/dev/null"})
+        directives = self._directives(name, {"output": _pattern(f"{folder}/{name}-") + "%a.out"})
+        output = f'{shlex.quote(folder)}/{name}-"$SLURM_ARRAY_TASK_ID".out'
         begin = [
             "jobs=(",
             *(shlex.quote(f"{ticket} {workdir}") for ticket, workdir in members),
             ")",
             'read -r ticket workdir <<< "${jobs[$SLURM_ARRAY_TASK_ID]}"',
-            f'cd {shlex.quote(folder)}/"$ticket" || exit 0',
-            "exec > slurm.out 2>&1",
+            f'cd {shlex.quote(folder)}/"$ticket" || {{ rm -f {output}; exit 0; }}',
+            # Slurm has opened it and goes on writing to it, for example who has ended the job.
+            f"mv {output} slurm.out",
             *_begin('"$ticket"', '"$workdir"'),
         ]
         return "\n".join(["#!/bin/bash", *directives, "", *begin, *self._rest('"$ticket"')]) + "\n"
@@ -247,6 +249,11 @@ def quote_path(path: str) -> str:
 
     text = '"' + re.sub(r'(["\\`]|\$(?![A-Za-z_{]))', r"\\\1", path) + '"'
     return '"$HOME"' if path == "~" else re.sub(r'^"~/', '"$HOME/', text)
+
+
+def _pattern(path: str) -> str:
+    """Return what stands for a path where Slurm replaces ``%j`` and the like."""
+    return path.replace("%", "%%")
 
 
 def _quote(value: str) -> str:

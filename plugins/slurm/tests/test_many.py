@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -102,6 +103,23 @@ def test_an_element_of_an_array_is_cancelled_and_the_others_go_on(cluster, comma
     (tmp_path / "go").touch()
     end(dispatch_id)
     assert statuses(dispatch_id) == {Status.COMPLETED: 3, Status.CANCELLED: 1}
+
+
+def test_what_slurm_itself_says_of_an_element_of_an_array(cluster, commands, options, tmp_path) -> None:
+    # Slurm would replace it.
+    options["remote_workdir"] += "/%x"
+    dispatch_id = dispatch_many(2, tmp_path, SlurmExecutor(**options))
+    wait_until(lambda: len(begun(tmp_path)) == 2 and len(handles(dispatch_id)) == 2)
+    first = rows(dispatch_id)[0]
+    cluster.run("scancel", first.handle)
+    wait_until(lambda: ct.get_result(dispatch_id).get_node_result(first.node_id)["status"] == Status.FAILED)
+    error = str(ct.get_result(dispatch_id).get_node_result(first.node_id)["error"])
+
+    assert re.search(r"its script said: slurmstepd.*: error: \*\*\* JOB .* CANCELLED AT", error), error
+    (tmp_path / "go").touch()
+    end(dispatch_id)
+    assert statuses(dispatch_id) == {Status.FAILED: 1, Status.COMPLETED: 1}
+    wait_until(lambda: list((tmp_path / "far" / "%x").iterdir()) == [])
 
 
 def test_an_array_that_is_too_large_for_the_cluster_goes_in_as_several(cluster, commands, options, tmp_path) -> None:
