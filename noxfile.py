@@ -36,6 +36,8 @@ PROGRAMS = {
     "/usr/sbin/slurmctld": "slurmctld",
     "/usr/sbin/slurmd": "slurmd",
     "/usr/bin/sbatch": "slurm-client",
+    "/usr/sbin/slurmdbd": "slurmdbd",
+    "/usr/sbin/mariadbd": "mariadb-server-core",
 }
 
 #: What is installed is all there, and comes from the wheels.

@@ -54,6 +54,15 @@ def descendants(pid: int) -> List[int]:
     return found
 
 
+def catches(pid: int, signum: int) -> bool:
+    """Return whether a process has a handler for a signal."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        masks = [line.split()[1] for line in status if line.startswith("SigCgt:")]
+        return bool(int(masks[0], 16) >> (signum - 1) & 1)
+
+    return False
+
+
 def send(pids: List[int], signum: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -61,6 +61,10 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        #: What a backend may send before the time of a job is over, and what would have become of it.
+        self._warnings = {
+            signum: signal.signal(signum, lambda signum, frame: None) for signum in (signal.SIGUSR1, signal.SIGUSR2)
+        }
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._on_wakeup)
 
         if commands is not None:
@@ -158,6 +162,9 @@ class Supervisor:
         for signum in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(signum, signal.SIG_DFL)
 
+        for signum, before in self._warnings.items():
+            signal.signal(signum, before)
+
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
         self._selector.close()
@@ -183,10 +190,15 @@ class Supervisor:
         self._terminated = True
 
     def _on_wakeup(self) -> None:
+        came = b""
+
         with contextlib.suppress(BlockingIOError):
-            os.read(self._wakeup, 4096)
+            came = os.read(self._wakeup, 4096)
 
         self._tree.reap()
+
+        for signum in self._warnings.keys() & set(came):
+            self._tree.warn(signum)
 
         if self._terminated and self._job is not None:
             self._stop("TERMINATED", "stopped by SIGTERM", self._job["grace"])

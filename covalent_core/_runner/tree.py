@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Optional, Set
 
-from .processes import children, descendants, send
+from .processes import catches, children, descendants, send
 
 
 class Tree:
@@ -48,6 +48,12 @@ class Tree:
         if self._halted and self._worker is not None:
             self._halted = False
             send([self._worker], signal.SIGCONT)
+
+    def warn(self, signum: int) -> None:
+        """Hand on to the worker a signal that its function waits for; it would end any other."""
+        if self.has_worker:
+            assert self._worker is not None
+            send([self._worker] if catches(self._worker, signum) else [], signum)
 
     def terminate(self) -> None:
         """Send SIGTERM to all that have not had it: called again for those that have been forked since."""

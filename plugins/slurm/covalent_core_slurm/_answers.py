@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 #: The job id, its state, why it is in it, and its name, which comes last because anything may stand in it.
@@ -15,6 +16,7 @@ ARRAY = "-array"
 _JOB_ID = re.compile(r"\d+(_\d+|_\[[^]]*\])?(\+\d+)?")
 _FIELD = re.compile(r"(?:^| )([A-Z][A-Za-z/:]*)=")
 _SCONTROL_NAME = re.compile(r" JobName=(.*) UserId=")
+_LISTED_TOGETHER = re.compile(r"(\d+)_\[([\d,:-]+)(%\d+)?\]")
 
 #: What a command says when the controller has not heard it.
 _UNSENT = re.compile(r"Unable to contact slurm controller|Connection refused", re.IGNORECASE)
@@ -41,6 +43,16 @@ def key_of(record: JobRecord) -> str:
     """Return what no other job ever has: the name, or for an element of an array that of the array and its place."""
     element = record.job_id.partition("_")[2]
     return f"{record.name} {element}" if element else record.name
+
+
+def ids_of(record: JobRecord) -> list[str]:
+    """Return the ids of all jobs that Slurm lists as one: ``13_[3-5,9%2]`` are the elements of an array that wait."""
+    found = _LISTED_TOGETHER.fullmatch(record.job_id)
+    return (
+        [f"{found[1]}_{number}" for part in found[2].split(",") for number in _range(part)]
+        if found
+        else [record.job_id]
+    )
 
 
 def belongs(name: str, ticket: str) -> bool:
@@ -97,10 +109,10 @@ def parse_scontrol(output: str) -> list[JobRecord]:
             fields.setdefault(key, value.strip())
 
         if "JobState" in fields and "JobId" in fields:
-            element = fields.get("ArrayTaskId", "")
-            job_id = f"{fields['ArrayJobId']}_{element}" if element.isdecimal() else fields["JobId"]
             name, reason = named[1] if named else fields.get("JobName", ""), fields.get("Reason", "")
-            found.append(JobRecord(job_id, _state(fields["JobState"]), name, reason, fields.get("ExitCode", "")))
+            found.append(
+                JobRecord(_job_id(fields), _state(fields["JobState"]), name, reason, fields.get("ExitCode", ""))
+            )
 
     return found
 
@@ -113,6 +125,23 @@ def is_unsent(stderr: str) -> bool:
 def is_uncertain(stderr: str) -> bool:
     """Whether a command has failed and the controller may have heard it all the same."""
     return bool(_UNCERTAIN.search(stderr))
+
+
+def _job_id(fields: Mapping[str, str]) -> str:
+    """Return the id in the output of scontrol as the other commands write it."""
+    array, elements = fields.get("ArrayJobId"), fields.get("ArrayTaskId", "")
+
+    if array is None or not elements:
+        return fields["JobId"]
+
+    return f"{array}_{elements}" if elements.isdecimal() else f"{array}_[{elements}]"
+
+
+def _range(text: str) -> range:
+    """Return the numbers that ``7``, ``3-5`` or ``1-9:2`` stands for."""
+    first, _, rest = text.partition("-")
+    last, _, step = rest.partition(":")
+    return range(int(first), int(last or first) + 1, int(step or 1))
 
 
 def _state(text: str) -> str:

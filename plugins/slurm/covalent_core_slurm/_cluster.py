@@ -9,10 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
+from covalent_core_slurm._answers import JobRecord
 from covalent_core_slurm._cancels import Cancels
 from covalent_core_slurm._commands import Commands
 from covalent_core_slurm._folders import Folders
 from covalent_core_slurm._login_node import LoginNode
+from covalent_core_slurm._together import Together
 from covalent_core_slurm._watch import Watch
 from covalent_core_slurm.errors import SlurmUnreachableError
 
@@ -44,6 +46,7 @@ class Cluster:
         self.folders = Folders(self.login_node)
         self.watch = Watch(self.commands, self.login_node)
         self.cancels = Cancels(self.commands, self.watch)
+        self.recalls: Together[str, JobRecord | None] = Together(self.commands.recall, moment=0.2, longest=5.0)
         self.users = 0
 
     async def again(self, operation: Callable[[], Awaitable[T]]) -> T:

@@ -9,6 +9,7 @@ from covalent_core_slurm._answers import (
     SACCT_FORMAT,
     SQUEUE_FORMAT,
     JobRecord,
+    ids_of,
     is_uncertain,
     is_unsent,
     parse_sacct,
@@ -22,8 +23,11 @@ from covalent_core_slurm.errors import SlurmRefusedError, SlurmUnreachableError
 #: What stands in the place of a job handle when a job must not start any more.
 NOBODY = "nobody"
 
-#: How many jobs one scancel is given.
+#: How many jobs one scancel or sacct is given.
 CHUNK = 500
+
+#: Lists the elements of an array that are listed as one without leaving any out.
+_WHOLE = "SLURM_BITSTR_LEN=0"
 
 #: Submits jobs once, however often and by whomever it is run: the file `submitted` has one author. The numbers are in
 #: files before anybody is told of them, and a job that must not start any more by then is taken back. The tickets come
@@ -164,16 +168,42 @@ class Commands:
             if is_unsent(finished.stderr.decode()) or is_uncertain(finished.stderr.decode()):
                 raise _failure("scancel", finished)
 
-    async def recall(self, job_id: str) -> JobRecord | None:
-        """Return what is known of a job that has ended: from the controller, or else from the accounting."""
-        shown = await self._run(f"scontrol show job --oneliner {job_id}")
+    async def recall(self, job_ids: Sequence[str]) -> Mapping[str, JobRecord | None]:
+        """Return what is known of jobs that have ended: from the controller, one RPC, or else from the accounting.
 
-        if shown.status == 0 and (records := parse_scontrol(shown.stdout.decode(errors="replace"))):
-            return records[-1]
+        Raises:
+            SlurmUnreachableError: The controller has not answered.
+        """
+        found = await self._shown(job_ids)
+        found |= await self._accounted(sorted({*job_ids} - {*found}))
+        return {job_id: found.get(job_id) for job_id in job_ids}
 
-        accounted = await self._run(f"sacct -n -X -P -j {job_id} --format={shlex.quote(SACCT_FORMAT)}")
-        records = parse_sacct(accounted.stdout.decode(errors="replace")) if accounted.status == 0 else []
-        return records[-1] if records else None
+    async def _shown(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        # It shows one job or all of them: those of others need not come here.
+        which = job_ids[0] if len(job_ids) == 1 else '| grep -F " UserId=$(id -un)("'
+        finished = await self._run(f"{_WHOLE} scontrol show job --oneliner {which}")
+
+        if is_unsent(words_of(finished)) or is_uncertain(words_of(finished)):
+            raise _failure("scontrol", finished)
+
+        return _by_id(parse_scontrol(finished.stdout.decode(errors="replace")))
+
+    async def _accounted(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        # An array stands for all its elements.
+        numbers = sorted({job_id.partition("_")[0] for job_id in job_ids})
+        found: dict[str, JobRecord] = {}
+
+        for begin in range(0, len(numbers), CHUNK):
+            names = ",".join(numbers[begin : begin + CHUNK])
+            finished = await self._run(f"{_WHOLE} sacct -n -X -P -j {names} --format={shlex.quote(SACCT_FORMAT)}")
+            # A cluster may have no accounting.
+            found |= _by_id(parse_sacct(finished.stdout.decode(errors="replace"))) if finished.status == 0 else {}
+
+        return found
+
+
+def _by_id(records: Sequence[JobRecord]) -> dict[str, JobRecord]:
+    return {job_id: record for record in records for job_id in ids_of(record)}
 
 
 def _submissions(tickets: Sequence[str], output: str) -> Mapping[str, str | SlurmRefusedError]:

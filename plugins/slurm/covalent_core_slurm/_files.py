@@ -11,6 +11,9 @@ from contextlib import suppress
 _TERMINATED = r'^\{"status": "(TERMINATED"|FAILED", "error": "the process of the task was ended by signal 9 )'
 _ENDED_BY_OTHERS = re.compile(_TERMINATED.encode())
 
+#: What the name of the file ends with that a runner makes before all else.
+BEGUN_FILE = ".process"
+
 #: The name under which a look reports that there is such an outcome.
 TERMINATED = ".terminated"
 

@@ -16,9 +16,17 @@ from covalent_core_slurm.errors import SlurmRefusedError
 #: How much of what a task writes is shown while it runs.
 SHOWN_BYTES = 65536
 
+#: Prints the end of what the script of a job has written, or Slurm where an element of an array did not come to it.
+_LOG = """
+cd {folder} || exit 0
+[ -e slurm.out ] && {{ tail -c 2000 slurm.out; exit; }}
+read -r name place < submitted && tail -c 2000 "../$name-$place.out"
+"""
+
 #: What a removed folder is called while it is being removed: nothing that comes late finds half of it.
 _REMOVE = """
 while read -r folder; do
+    if read -r name place 2>/dev/null < "$folder/submitted"; then rm -f "$folder/../$name-$place.out"; fi
     [ ! -e "$folder" ] || mv "$folder" "$folder.gone"
     printf '%s\\0' "$folder.gone"
 done | xargs -0 -r rm -rf
@@ -89,7 +97,7 @@ class Folders:
 
     async def log(self, folder: str) -> str:
         """Return the end of what the script of a job has written itself."""
-        finished = await self._run(f"tail -c 2000 {shlex.quote(folder)}/slurm.out 2>/dev/null")
+        finished = await self._run(_LOG.format(folder=shlex.quote(folder)))
         return one_line(finished.stdout)
 
     async def read_end(self, path: str) -> str:

@@ -30,6 +30,9 @@ TAKEN = {
 #: The exit code of a script that finds its task begun: Slurm has put the job back into its queue.
 BEGUN_BEFORE = 75
 
+#: Signals that end a job also where Slurm sends them before its time is over.
+_ENDING = ("TERM", "15", "KILL", "9", "STOP", "19")
+
 _SHORT = {
     "A": "account", "C": "constraint", "D": "chdir", "J": "job-name", "N": "nodes", "W": "wait", "a": "array",
     "c": "cpus-per-task", "d": "dependency", "e": "error", "n": "ntasks", "o": "output", "p": "partition",
@@ -37,6 +40,7 @@ _SHORT = {
 }  # fmt: skip
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+_SIGNAL = re.compile(r"(?:[RB]+:)?(?:SIG)?([A-Z0-9]+)(?:@\d+)?")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+(?::\d+){0,2})")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -68,7 +72,7 @@ class Script:
             folder: Where the files of the job are, with ``bundle.pyz`` among them.
             workdir: Where its tasks run, seen from there.
         """
-        directives = self._directives(ticket, {"output": f"{folder}/slurm.out"})
+        directives = self._directives(ticket, {"output": _pattern(f"{folder}/slurm.out")})
         # Without the folder the job is no longer wanted.
         begin = [f"cd {shlex.quote(folder)} || exit 0", *_begin(shlex.quote(ticket), shlex.quote(workdir))]
         return "\n".join(["#!/bin/bash", *directives, "", *begin, *self._rest(shlex.quote(ticket))]) + "\n"
@@ -80,14 +84,16 @@ class Script:
             folder: Where the folders of the jobs are, each named like its ticket.
             members: Of each job its ticket, and where its tasks run, seen from its folder.
         """
-        directives = self._directives(name, {"output": "/dev/null"})
+        directives = self._directives(name, {"output": _pattern(f"{folder}/{name}-") + "%a.out"})
+        output = f'{shlex.quote(folder)}/{name}-"$SLURM_ARRAY_TASK_ID".out'
         begin = [
             "jobs=(",
             *(shlex.quote(f"{ticket} {workdir}") for ticket, workdir in members),
             ")",
             'read -r ticket workdir <<< "${jobs[$SLURM_ARRAY_TASK_ID]}"',
-            f'cd {shlex.quote(folder)}/"$ticket" || exit 0',
-            "exec > slurm.out 2>&1",
+            f'cd {shlex.quote(folder)}/"$ticket" || {{ rm -f {output}; exit 0; }}',
+            # Slurm has opened it and goes on writing to it, for example who has ended the job.
+            f"mv {output} slurm.out",
             *_begin('"$ticket"', '"$workdir"'),
         ]
         return "\n".join(["#!/bin/bash", *directives, "", *begin, *self._rest('"$ticket"')]) + "\n"
@@ -97,7 +103,15 @@ class Script:
         return [f"#SBATCH {option}" for option in render({**own, **self.options})]
 
     def _rest(self, ticket: str) -> list[str]:
-        return [*self._environment(ticket), *self._preparations(), *self._call()]
+        # Until the runner can take it, and in what has no handler for it, it must end nothing.
+        ignored = [f"trap '' {self._warning}"] if self._warning else []
+        return [*ignored, *self._environment(ticket), *self._preparations(), *self._call()]
+
+    @property
+    def _warning(self) -> str:
+        """The signal that Slurm sends before the time of the job is over, unless it is one that ends the job."""
+        found = _SIGNAL.fullmatch(str(self.options.get("signal", "")).upper())
+        return found[1] if found and found[1] not in _ENDING else ""
 
     def _environment(self, ticket: str) -> list[str]:
         return [
@@ -129,7 +143,11 @@ class Script:
             runner = " ".join(["srun", *render({"ntasks": 1, **self.srun_options}), *append, runner])
 
         # Slurm signals the process of the script alone, so that has to be the runner.
-        return [f"exec {runner}"] if not self.postrun_commands else [*_forwarding(runner), *self.postrun_commands]
+        return (
+            [f"exec {runner}"]
+            if not self.postrun_commands
+            else [*_forwarding(runner, self._warning), *self.postrun_commands]
+        )
 
 
 def _begin(ticket: str, workdir: str) -> list[str]:
@@ -143,15 +161,17 @@ def _begin(ticket: str, workdir: str) -> list[str]:
     ]
 
 
-def _forwarding(runner: str) -> list[str]:
-    """Return how a shell that has more to do afterwards runs something and hands on the signal to end."""
+def _forwarding(runner: str, warning: str) -> list[str]:
+    """Return how a shell that has more to do afterwards runs something and hands on signals."""
+    signals = ["TERM", *([warning] if warning else [])]
     return [
         f"{runner} &",
         "runner=$!",
-        "trap 'kill -TERM $runner' TERM",
+        *(f"trap 'kill -{signal} $runner' {signal}" for signal in signals),
         # A wait that a signal has interrupted says nothing about the runner.
         "while kill -0 $runner 2>/dev/null; do wait $runner; done",
         "trap - TERM",
+        *([f"trap '' {warning}"] if warning else []),
     ]
 
 
@@ -247,6 +267,11 @@ def quote_path(path: str) -> str:
 
     text = '"' + re.sub(r'(["\\`]|\$(?![A-Za-z_{]))', r"\\\1", path) + '"'
     return '"$HOME"' if path == "~" else re.sub(r'^"~/', '"$HOME/', text)
+
+
+def _pattern(path: str) -> str:
+    """Return what stands for a path where Slurm replaces ``%j`` and the like."""
+    return path.replace("%", "%%")
 
 
 def _quote(value: str) -> str:

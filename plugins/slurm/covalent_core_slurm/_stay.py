@@ -44,36 +44,32 @@ class Stay:
         Args:
             see: Is given what each look shows.
         """
-        seen_over = float("inf")
+        seen_over, last = float("inf"), None
 
         while True:
-            sight = await self._cluster.patiently(lambda: self._cluster.watch.look(self._waiter))
+            sight = await self._cluster.patiently(self.look)
             await self._cluster.patiently(partial(see, sight))
 
             if sight.ended:
                 return sight
 
             if sight.asked and is_over(sight.record):
-                seen_over = min(seen_over, time.monotonic())
+                seen_over, last = min(seen_over, time.monotonic()), sight.record
             elif sight.record is not None:
                 seen_over = float("inf")
                 self._note(sight.record)
 
-            if time.monotonic() > seen_over + _settle_seconds(sight.record):
-                known = await self._recall(sight.record)
+            if time.monotonic() > seen_over + _settle_seconds(last):
+                known = await self._recall(last)
 
                 if is_over(known):
                     return sight._replace(record=known)
 
                 seen_over = float("inf")
 
-    async def until_over(self) -> JobRecord | None:
-        """Return what the controller says of the job when it is over."""
-        while True:
-            sight = await self._cluster.patiently(lambda: self._cluster.watch.look(self._waiter, now=True))
-
-            if is_over(sight.record):
-                return sight.record
+    async def until_over(self) -> None:
+        """Wait until the controller says that the job is over."""
+        await self._until(is_over)
 
     async def look(self, *, now: bool = False) -> Sight:
         """Return what the next look shows.
@@ -111,7 +107,7 @@ class Stay:
         if sight.ended and not sight.terminated:
             return
 
-        record = await self._recall(await self._until_settled()) if sight.terminated else sight.record
+        record = await self._recall(await self._until(is_settled)) if sight.terminated else sight.record
 
         if sight.terminated and (record is None or is_own_end(record)):
             # Somebody has ended the task and not its job: what the runner says of that is all there is to say.
@@ -127,17 +123,22 @@ class Stay:
         message, retry = explain(self._job_id, record.state, record.reason, record.exit_code)
         raise SlurmJobError(message + words, state=record.state, retry=retry)
 
-    async def _until_settled(self) -> JobRecord | None:
-        """Return what the controller says of the job when nothing of it runs, though it may be in the queue again."""
-        while True:
-            sight = await self._cluster.patiently(lambda: self._cluster.watch.look(self._waiter, now=True))
+    async def _until(self, condition: Callable[[JobRecord | None], bool]) -> JobRecord | None:
+        """Return what the controller says of the job when a condition holds for that.
 
-            if sight.record is None or is_over(sight.record) or meaning(sight.record.state).waits:
-                return sight.record
+        Only the first look is in a hurry: what comes after the end of a task may take hours, and many jobs be in it.
+        """
+        self._waiter.since = time.monotonic()
+        sight = await self._cluster.patiently(lambda: self.look(now=True))
+
+        while not (sight.asked and condition(sight.record)):
+            sight = await self._cluster.patiently(self.look)
+
+        return sight.record
 
     async def _recall(self, record: JobRecord | None) -> JobRecord | None:
         """Return what is known of the job besides what squeue says, its exit code for example; or else just that."""
-        known = await self._cluster.patiently(lambda: self._cluster.commands.recall(self._job_id))
+        known = await self._cluster.patiently(lambda: self._cluster.recalls.ask(self._job_id))
         return known if known is not None and belongs(known.name, self._waiter.ticket) else record
 
     def _note(self, record: JobRecord) -> None:
@@ -150,6 +151,11 @@ class Stay:
 def is_over(record: JobRecord | None) -> bool:
     """Return whether nothing of a job runs any more, or will, in what the controller says of it."""
     return record is None or meaning(record.state).over
+
+
+def is_settled(record: JobRecord | None) -> bool:
+    """Return whether nothing of a job runs, though it may be in the queue again."""
+    return record is None or is_over(record) or meaning(record.state).waits
 
 
 def is_own_end(record: JobRecord) -> bool:

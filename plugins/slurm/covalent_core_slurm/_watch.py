@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from covalent_core_slurm._answers import JobRecord, belongs, key_of
 from covalent_core_slurm._commands import Commands
-from covalent_core_slurm._files import TERMINATED
+from covalent_core_slurm._files import BEGUN_FILE, TERMINATED
 from covalent_core_slurm._login_node import LoginNode
 
 #: Seconds between looks at the controller: a quarter of the age of the youngest who waits, from this on.
@@ -179,7 +179,7 @@ class Watch:
         self._hurry.clear()
         records = Records(await self.ask_now() if asked else [])
         files = await self._login_node.look({waiter.prefix for waiter in waiters})
-        return [Sight(records.of(waiter), asked, files[waiter.prefix]) for waiter in waiters]
+        return [Sight(records.of(waiter, files[waiter.prefix]), asked, files[waiter.prefix]) for waiter in waiters]
 
     def _is_due(self, waiters: list[Waiter]) -> bool:
         age = min(time.monotonic() - waiter.since for waiter in waiters)
@@ -193,9 +193,23 @@ class Records:
     def __init__(self, records: Sequence[JobRecord]) -> None:
         self._by_id = {record.job_id: record for record in records}
         self._by_key = {key_of(record): record for record in records}
+        self._by_array = {record.job_id.partition("_")[0]: record for record in records if "_" in record.job_id}
 
-    def of(self, waiter: Waiter) -> JobRecord | None:
-        """Return what is known of the job that somebody waits for."""
+    def of(self, waiter: Waiter, files: Collection[str]) -> JobRecord | None:
+        """Return what is known of the job that somebody waits for.
+
+        Args:
+            files: The endings of the names of the files that its runner has left.
+        """
         record = self._by_id.get(waiter.job_id) if waiter.job_id else self._by_key.get(waiter.key)
+
+        if (
+            record is None
+            and BEGUN_FILE not in files
+            and (array := self._by_array.get(waiter.job_id.partition("_")[0]))
+        ):
+            # Slurm forgets at once an element that is cancelled alone while it waits.
+            record = array._replace(job_id=waiter.job_id, state="CANCELLED", reason="", exit_code="")
+
         # Numbers are given again, names are not.
         return record if record is not None and belongs(record.name, waiter.ticket) else None

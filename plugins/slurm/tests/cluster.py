@@ -48,9 +48,15 @@ class Cluster:
     def start_controller(self) -> None:
         self._order("start")
 
+    def forget_all_jobs(self) -> None:
+        """Let the controller start without what it knew; only for a test that is alone, and when all jobs are over."""
+        self._order("stop")
+        self._order("start afresh")
+
     def _order(self, word: str) -> None:
         order = self.folder / "order"
-        order.write_text(word)
+        order.with_suffix(".part").write_text(word)
+        order.with_suffix(".part").rename(order)
         wait_until(lambda: not order.exists(), 40)
 
     @contextmanager
@@ -89,25 +95,24 @@ def shared_cluster(folder: Path) -> Iterator[Cluster]:
         AssertionError: It has not started.
     """
     folder.mkdir(exist_ok=True)
-    users = open(folder / "users", "ab+")
 
-    with starting(folder):
-        place = folder / "place"
-        fcntl.lockf(users, fcntl.LOCK_SH)
+    with open(folder / "users", "ab+") as users:
+        with starting(folder):
+            place = folder / "place"
+            fcntl.lockf(users, fcntl.LOCK_SH)
 
-        if not place.exists():
-            keep(folder)
+            if not place.exists():
+                keep(folder)
 
-        cluster = Cluster(Path(place.read_text()))
+            cluster = Cluster(Path(place.read_text()))
 
-    keeper = int((cluster.folder / "keeper").read_text())
+        keeper = int((cluster.folder / "keeper").read_text())
 
-    try:
-        yield cluster
-    finally:
-        fcntl.lockf(users, fcntl.LOCK_UN)
-        wait_until(lambda: not alive(keeper) or is_used(folder), 40)
-        users.close()
+        try:
+            yield cluster
+        finally:
+            fcntl.lockf(users, fcntl.LOCK_UN)
+            wait_until(lambda: not alive(keeper) or is_used(folder), 40)
 
 
 def keep(folder: Path) -> None:

@@ -6,15 +6,16 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-NOTING = """#!/bin/sh
+PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sacct")
+
+NOTED = """#!/bin/sh
 echo "{name}" >> {folder}/calls
-exec {program} "$@"
 """
 
+NOTING = f'{NOTED}exec {{program}} "$@"\n'
+
 #: The controller takes the job, and the answer is lost on its way back.
-LOSING = """#!/bin/sh
-echo sbatch >> {folder}/calls
-{program} "$@" >/dev/null
+LOSING = f"""{NOTED}{{program}} "$@" >/dev/null
 echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2
 exit 1
 """
@@ -34,9 +35,9 @@ exec {program} "$@"
 
 #: A controller that has forgotten all jobs, and the accounting if there is one.
 FORGETTING = {
-    "squeue": "#!/bin/sh\n",
-    "scontrol": "#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n",
-    "sacct": "#!/bin/sh\n{accounted}\n",
+    "squeue": "",
+    "scontrol": "echo 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1",
+    "sacct": "{accounted}",
 }
 
 
@@ -47,7 +48,7 @@ class SlurmCommands:
         self.folder = folder
         folder.mkdir()
 
-        for name in ("sbatch", "squeue", "scancel", "scontrol"):
+        for name in PROGRAMS:
             self._write(name, NOTING)
 
     def lose_answers(self) -> None:
@@ -65,7 +66,7 @@ class SlurmCommands:
             accounted: What sacct does.
         """
         for name, text in FORGETTING.items():
-            self._write(name, text, accounted=accounted)
+            self._write(name, NOTED + text, accounted=accounted)
 
     def counts(self) -> Counter[str]:
         return Counter((self.folder / "calls").read_text().split())

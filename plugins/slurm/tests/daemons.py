@@ -1,4 +1,7 @@
-"""The daemons of a Slurm cluster on this machine: munged, slurmctld and four slurmd, kept by a process of their own.
+"""The daemons of a Slurm cluster on this machine, kept by a process of their own.
+
+They are munged, slurmctld and four slurmd, and for the accounting slurmdbd and its database: a mariadbd that knows no
+users, and what it holds need not survive anything.
 
 This file, run as a program, is their parent. It ends them when nobody holds a lock on the file ``users`` any more,
 which the kernel sees to however somebody ends; and they end when it does.
@@ -19,11 +22,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from pwd import getpwuid
 
 from probes import processes_with, wait_until
 
 #: The programs, and the Debian packages that bring them.
-PROGRAMS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
+PROGRAMS = {
+    "munged": "munge",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "slurmdbd": "slurmdbd",
+    "mariadbd": "mariadb-server-core",
+}
 
 CONFIG = """
 ClusterName=test
@@ -46,7 +57,10 @@ TaskPlugin=task/{task}
 MpiDefault=none
 SwitchType=switch/none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={accounting}
+AccountingStoragePass={folder}/munge.socket.2
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobcomp.txt
 SelectType=select/cons_tres
@@ -70,6 +84,30 @@ PartitionName=main Nodes={name}[1-3] Default=YES MaxTime=INFINITE State=UP
 PartitionName=spare Nodes={name}4 MaxTime=INFINITE State=UP
 MailProg=/bin/true
 """
+
+ACCOUNTING = """
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket.2
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={accounting}
+SlurmUser={user}
+DebugLevel=info
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageUser={user}
+StorageLoc=accounting
+"""
+
+#: It knows no users, so it needs no tables of its own; and what it knows it may lose.
+DATABASE = """
+--no-defaults --bind-address=127.0.0.1 --skip-grant-tables --skip-name-resolve --skip-log-bin --performance-schema=0
+--innodb-buffer-pool-size=32M --innodb-log-file-size=4M --innodb-flush-method=nosync --innodb-doublewrite=0
+--debug-no-sync --innodb-flush-log-at-trx-commit=0 --innodb-lock-wait-timeout=900 --key-buffer-size=64K
+""".split()
 
 CGROUP = """
 CgroupPlugin=cgroup/v1
@@ -95,7 +133,7 @@ class Daemons:
         if missing:
             raise FileNotFoundError(
                 "these tests need a real Slurm; install it with: apt-get install --no-install-recommends "
-                f"slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge (missing: {', '.join(missing)})"
+                f"slurm-wlm-basic-plugins {' '.join(PROGRAMS.values())} (missing: {', '.join(missing)})"
             )
 
         self._folder = folder
@@ -112,15 +150,21 @@ class Daemons:
         has_cgroups = Path("/sys/fs/cgroup/freezer").exists() and os.getuid() == 0
         plugins = ("cgroup", "cgroup") if has_cgroups else ("linuxproc", "none")
         first = free_ports(4)
-        values = {"name": self._name, "folder": self._folder, "port": free_ports(1), "first": first, "last": first + 3}
-        user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-        self._config.write_text(CONFIG.format(**values, user=user, proctrack=plugins[0], task=plugins[1]))
+        self._port = free_ports(3)
+        values = {
+            "name": self._name, "folder": self._folder, "first": first, "last": first + 3, "port": self._port,
+            "accounting": self._port + 1, "database": self._port + 2, "user": getpwuid(os.getuid()).pw_name,
+        }  # fmt: skip
+        self._config.write_text(CONFIG.format(**values, proctrack=plugins[0], task=plugins[1]))
+        accounting = self._folder / "slurmdbd.conf"
+        accounting.touch(0o600)
+        accounting.write_text(ACCOUNTING.format(**values))
         (self._folder / "cgroup.conf").write_text(CGROUP)
         key = self._folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
 
-        for name in ("state", *(f"spool/{node}" for node in self._nodes)):
+        for name in ("state", "database", *(f"spool/{node}" for node in self._nodes)):
             (self._folder / name).mkdir(parents=True)
 
     def start(self) -> None:
@@ -134,7 +178,7 @@ class Daemons:
         }
         files = [f"--{option}={self._folder / name}" for option, name in names.items()]
         self._start("munged", "munged", "--foreground", "--force", *files)
-        wait_until((self._folder / "munge.socket.2").exists)
+        self._start_accounting()
         self.start_controller()
 
         for node in self._nodes:
@@ -146,8 +190,22 @@ class Daemons:
         subprocess.run(sbatch, input=script, env=self._environment, check=True, capture_output=True)
         wait_until(done.exists, 30)
 
-    def start_controller(self) -> None:
-        self._start("slurmctld", "slurmctld", "-D")
+    def _start_accounting(self) -> None:
+        places = {"datadir": "database", "socket": "mariadbd.socket", "pid-file": "mariadbd.pid"}
+        files = [f"--{option}={self._folder / name}" for option, name in places.items()]
+        user = ["--user=root"] if os.getuid() == 0 else []
+        self._start("mariadbd", "mariadbd", *DATABASE, *files, *user, f"--port={self._port + 2}")
+        wait_until(lambda: (self._folder / "munge.socket.2").exists() and not is_free(self._port + 2), 30)
+        self._start("slurmdbd", "slurmdbd", "-D")
+        wait_until(lambda: not is_free(self._port + 1), 30)
+
+    def start_controller(self, *, afresh: bool = False) -> None:
+        """Return when it answers.
+
+        Args:
+            afresh: It forgets all jobs.
+        """
+        self._start("slurmctld", "slurmctld", "-D", *(["-c"] if afresh else []))
 
         def answers() -> bool:
             ping = subprocess.run(["scontrol", "ping"], env=self._environment, capture_output=True, text=True)
@@ -160,7 +218,7 @@ class Daemons:
         self._stop("slurmctld")
 
     def stop(self) -> None:
-        for name in ("slurmctld", *self._nodes, "munged"):
+        for name in ("slurmctld", *self._nodes, "slurmdbd", "mariadbd", "munged"):
             if name in self._daemons:
                 self._stop(name)
 
@@ -221,7 +279,7 @@ def main(folder: Path) -> None:
                 time.sleep(0.1)
 
                 if order.exists():
-                    (daemons.stop_controller if order.read_text() == "stop" else daemons.start_controller)()
+                    carry_out(order.read_text(), daemons)
                     order.unlink()
         finally:
             daemons.stop()
@@ -229,6 +287,13 @@ def main(folder: Path) -> None:
             for pid in processes_with("SLURM_CONF", f"{name}/slurm.conf"):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+def carry_out(order: str, daemons: Daemons) -> None:
+    if order == "stop":
+        daemons.stop_controller()
+    else:
+        daemons.start_controller(afresh=order == "start afresh")
 
 
 def ends(folder: Path) -> bool:

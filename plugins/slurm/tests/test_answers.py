@@ -1,4 +1,8 @@
-"""What Slurm's commands answer, as versions from 17.11 to 24.05 print it, and what their states mean."""
+"""What Slurm's commands answer, as versions from 17.11 to 24.05 print it, and what their states mean.
+
+The outputs whose names end with ``_22_05`` were printed by that version, with its accounting; the others are written
+after the formats that its documentation and its source give.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import pytest
 from covalent_core_slurm._answers import (
     JobRecord,
     belongs,
+    ids_of,
     is_uncertain,
     is_unsent,
     key_of,
@@ -83,6 +88,68 @@ def test_sacct() -> None:
     ]
 
 
+#: Of ``sacct -n -P``; of the second array elements 5 and 9 were cancelled alone while they waited, and are forgotten.
+SACCT_22_05 = """\
+2|COMPLETED|0:0|ct-4f2a-1-0
+2.batch|COMPLETED|0:0|batch
+3|FAILED|3:0|ct-4f2a-2-0
+4|OUT_OF_MEMORY|0:125|ct-4f2a-3-0
+4.batch|OUT_OF_MEMORY|0:125|batch
+5|CANCELLED by 0|0:0|ct-4f2a-4-0
+5.batch|CANCELLED|0:15|batch
+10|COMPLETED|0:0|a|b
+11|TIMEOUT|0:0|ct-4f2a-9-0
+12|NODE_FAIL|0:0|ct-4f2a-10-0
+7_2|CANCELLED by 0|0:0|ct-4f2a-6-0-array
+7_7|FAILED|3:0|ct-4f2a-6-0-array
+7_8|FAILED|0:9|ct-4f2a-6-0-array
+7_9|RUNNING|0:0|ct-4f2a-6-0-array
+8_[0-4,6-8,10-199]|CANCELLED by 0|0:0|ct-4f2a-7-0-array
+9_[0-198:3]|CANCELLED by 0|0:0|ct-4f2a-8-0-array
+"""
+
+
+def test_sacct_of_a_real_accounting() -> None:
+    assert parse_sacct(SACCT_22_05) == [
+        JobRecord("2", "COMPLETED", "ct-4f2a-1-0", "", "0:0"),
+        JobRecord("3", "FAILED", "ct-4f2a-2-0", "", "3:0"),
+        JobRecord("4", "OUT_OF_MEMORY", "ct-4f2a-3-0", "", "0:125"),
+        JobRecord("5", "CANCELLED", "ct-4f2a-4-0", "", "0:0"),
+        JobRecord("10", "COMPLETED", "a|b", "", "0:0"),
+        JobRecord("11", "TIMEOUT", "ct-4f2a-9-0", "", "0:0"),
+        JobRecord("12", "NODE_FAIL", "ct-4f2a-10-0", "", "0:0"),
+        JobRecord("7_2", "CANCELLED", "ct-4f2a-6-0-array", "", "0:0"),
+        JobRecord("7_7", "FAILED", "ct-4f2a-6-0-array", "", "3:0"),
+        JobRecord("7_8", "FAILED", "ct-4f2a-6-0-array", "", "0:9"),
+        JobRecord("7_9", "RUNNING", "ct-4f2a-6-0-array", "", "0:0"),
+        JobRecord("8_[0-4,6-8,10-199]", "CANCELLED", "ct-4f2a-7-0-array", "", "0:0"),
+        JobRecord("9_[0-198:3]", "CANCELLED", "ct-4f2a-8-0-array", "", "0:0"),
+    ]
+
+
+#: The same jobs, each shortened in the middle.
+SCONTROL_22_05 = """\
+JobId=4 JobName=ct-4f2a-3-0 UserId=root(0) GroupId=root(0) MCS_label=N/A Priority=4294901756 Nice=0 Account=root \
+QOS=normal JobState=OUT_OF_MEMORY Reason=OutOfMemory Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1 Reboot=0 \
+ExitCode=0:125 RunTime=00:00:01 TimeLimit=UNLIMITED TimeMin=N/A NodeList=n30518x1 CPUs/Task=1
+JobId=10 JobName=a|b UserId=root(0) GroupId=root(0) MCS_label=N/A Priority=4294901750 Nice=0 Account=root QOS=normal \
+JobState=COMPLETED Reason=None Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1 Reboot=0 ExitCode=0:0
+JobId=20 ArrayJobId=7 ArrayTaskId=7 JobName=ct-4f2a-6-0-array UserId=root(0) GroupId=root(0) MCS_label=N/A \
+QOS=normal JobState=FAILED Reason=NonZeroExitCode Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1 ExitCode=3:0
+JobId=8 ArrayJobId=8 ArrayTaskId=0-4,6-8,10-199 JobName=ct-4f2a-7-0-array UserId=root(0) GroupId=root(0) \
+QOS=normal JobState=CANCELLED Reason=BeginTime Dependency=(null) Requeue=0 Restarts=0 BatchFlag=1 ExitCode=0:0
+"""
+
+
+def test_scontrol_of_a_real_controller() -> None:
+    assert parse_scontrol(SCONTROL_22_05) == [
+        JobRecord("4", "OUT_OF_MEMORY", "ct-4f2a-3-0", "OutOfMemory", "0:125"),
+        JobRecord("10", "COMPLETED", "a|b", "None", "0:0"),
+        JobRecord("7_7", "FAILED", "ct-4f2a-6-0-array", "NonZeroExitCode", "3:0"),
+        JobRecord("8_[0-4,6-8,10-199]", "CANCELLED", "ct-4f2a-7-0-array", "BeginTime", "0:0"),
+    ]
+
+
 #: 17.11, 22.05 and 23.11 (which has SLUID-less extra fields after TRES), shortened in the middle.
 SCONTROL = """\
 JobId=12 JobName=ct-4f2a-3-0 UserId=me(1000) GroupId=me(1000) MCS_label=N/A Priority=4294901758 Nice=0 Account=(null) \
@@ -100,9 +167,23 @@ def test_scontrol() -> None:
     assert parse_scontrol(SCONTROL) == [
         JobRecord("12", "TIMEOUT", "ct-4f2a-3-0", "TimeLimit", "0:15"),
         JobRecord("13_2", "FAILED", "ct array", "NonZeroExitCode", "3:0"),
-        JobRecord("16", "PENDING", "ct array", "Resources", "0:0"),
+        JobRecord("13_[3-9%2]", "PENDING", "ct array", "Resources", "0:0"),
         JobRecord("17", "COMPLETED", "x JobState=RUNNING UserId=y", "None", "0:0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "job_ids"),
+    [
+        ("12", ["12"]),
+        ("13_2", ["13_2"]),
+        ("13_[3-5,9%2]", ["13_3", "13_4", "13_5", "13_9"]),
+        ("13_[1-7:3]", ["13_1", "13_4", "13_7"]),
+        ("12348+1", ["12348+1"]),
+    ],
+)
+def test_jobs_that_are_listed_as_one(listed: str, job_ids: list[str]) -> None:
+    assert ids_of(JobRecord(listed, "PENDING", "ct-array")) == job_ids
 
 
 def test_a_command_without_jobs_gives_none() -> None:

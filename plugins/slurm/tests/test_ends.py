@@ -13,7 +13,10 @@ from tasks import tasks
 
 import covalent_core as ct
 from covalent_core import Status
+from covalent_core._home import find_home
+from covalent_core._store import Store
 from covalent_core_slurm import SlurmExecutor
+from covalent_core_slurm._answers import SACCT_FORMAT, parse_sacct
 
 TASKS = tasks()
 
@@ -68,6 +71,36 @@ def test_a_job_that_is_cancelled_from_outside_while_it_waits(cluster, home, tmp_
     assert not begun(tmp_path)
 
 
+def test_an_element_of_an_array_that_is_cancelled_from_outside_while_it_waits(cluster, home, tmp_path) -> None:
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), options={"begin": "now+1hour"})
+
+    @ct.lattice(executor=executor)
+    def workflow() -> Any:
+        return [ct.electron(TASKS.work, retries=2)(str(tmp_path), str(number)) for number in range(3)]
+
+    dispatch_id = ct.dispatch(workflow)()
+    wait_until(lambda: len([row for row in rows(dispatch_id) if row.handle]) == 3)
+    element = str(rows(dispatch_id)[1].handle)
+    cluster.run("scancel", element)
+    wait_until(lambda: node_of(dispatch_id, element)["status"] == Status.FAILED)
+
+    assert "it was cancelled from outside" in str(node_of(dispatch_id, element)["error"])
+    assert len(cluster.living(tmp_path)) == 2
+    assert ct.cancel(dispatch_id)
+    end(dispatch_id)
+
+
+def node_of(dispatch_id: str, job_id: str) -> Any:
+    """Return the node that runs, or ran, in a job."""
+    (node_id,) = (row.node_id for row in rows(dispatch_id) if row.handle == job_id)
+    return ct.get_result(dispatch_id).get_node_result(node_id)
+
+
+def rows(dispatch_id: str) -> list[Any]:
+    """Return the jobs of a dispatch, besides the one on this machine that gathers their values."""
+    return [row for row in Store(find_home()).get_jobs(dispatch_id) if "." not in (row.handle or "")]
+
+
 def test_a_job_that_uses_more_memory_than_it_was_given(cluster, home, tmp_path) -> None:
     executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), mem="100M")
     result = end(dispatch(TASKS.fill, str(tmp_path), 400, executor=executor, retries=2))
@@ -75,7 +108,19 @@ def test_a_job_that_uses_more_memory_than_it_was_given(cluster, home, tmp_path) 
     assert result.status == Status.FAILED
     assert "it used more memory than it was given (OUT_OF_MEMORY" in str(result.error)
     assert "ask for more with mem=" in str(result.error)
+    check_accounted(cluster, handle(result.dispatch_id), "OUT_OF_MEMORY")
     assert len(begun(tmp_path)) == 1
+
+
+def check_accounted(cluster: Cluster, job_id: str, state: str) -> None:
+    """See that the accounting says the same as the controller, in the form that is expected."""
+
+    def says() -> list[str]:
+        output = cluster.run("sacct", "-n", "-X", "-P", "-j", job_id, f"--format={SACCT_FORMAT}")
+        return [record.state for record in parse_sacct(output) if record.job_id == job_id]
+
+    # It hears of it from the controller, a moment later.
+    wait_until(lambda: says() == [state])
 
 
 def test_a_job_that_is_put_back_into_the_queue_does_not_begin_its_task_twice(cluster, executor, tmp_path) -> None:
@@ -185,6 +230,7 @@ def test_a_job_whose_time_is_over(cluster, home, tmp_path) -> None:
     assert result.status == Status.FAILED
     assert "its time limit was reached (TIMEOUT" in str(result.error)
     assert "ask for more with time=" in str(result.error)
+    check_accounted(cluster, handle(dispatch_id), "TIMEOUT")
     assert not alive(begun(tmp_path)[0])
 
 
@@ -205,6 +251,7 @@ def test_a_job_whose_node_fails(cluster, home, tmp_path) -> None:
 
     assert result.status == Status.FAILED
     assert "a node that it ran on failed (NODE_FAIL" in str(result.error)
+    check_accounted(cluster, handle(dispatch_id), "NODE_FAIL")
     wait_until(lambda: not alive(begun(tmp_path)[0]))
 
 

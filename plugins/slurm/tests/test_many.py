@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,15 +13,16 @@ from cluster import Cluster
 from commands import SlurmCommands
 from probes import Stops, alive, kill_dispatcher, wait_until
 from tasks import tasks
-from test_ends import begun, dispatch, end
+from test_ends import begun, dispatch, end, rows
 
 import covalent_core as ct
 from covalent_core import Status
-from covalent_core._home import find_home
-from covalent_core._store import Store
 from covalent_core_slurm import SlurmExecutor
 
 TASKS = tasks()
+
+#: Options with which a job does not begin.
+LATER = {"begin": "now+1hour"}
 
 
 @pytest.fixture
@@ -52,11 +54,6 @@ def arrays(cluster: Cluster, folder: Path) -> Counter[str]:
 def check_that_none_ran_twice(folder: Path) -> None:
     runs = Counter(file.name.split("-")[1] for file in folder.glob("begun-*"))
     assert max(runs.values(), default=1) == 1
-
-
-def rows(dispatch_id: str) -> list[Any]:
-    """Return the jobs of a dispatch, besides the one on this machine that gathers their values."""
-    return [row for row in Store(find_home()).get_jobs(dispatch_id) if "." not in (row.handle or "")]
 
 
 def handles(dispatch_id: str, *, pause: float = 0.2) -> list[str]:
@@ -108,6 +105,23 @@ def test_an_element_of_an_array_is_cancelled_and_the_others_go_on(cluster, comma
     assert statuses(dispatch_id) == {Status.COMPLETED: 3, Status.CANCELLED: 1}
 
 
+def test_what_slurm_itself_says_of_an_element_of_an_array(cluster, commands, options, tmp_path) -> None:
+    # Slurm would replace it.
+    options["remote_workdir"] += "/%x"
+    dispatch_id = dispatch_many(2, tmp_path, SlurmExecutor(**options))
+    wait_until(lambda: len(begun(tmp_path)) == 2 and len(handles(dispatch_id)) == 2)
+    first = rows(dispatch_id)[0]
+    cluster.run("scancel", first.handle)
+    wait_until(lambda: ct.get_result(dispatch_id).get_node_result(first.node_id)["status"] == Status.FAILED)
+    error = str(ct.get_result(dispatch_id).get_node_result(first.node_id)["error"])
+
+    assert re.search(r"its script said: slurmstepd.*: error: \*\*\* JOB .* CANCELLED AT", error), error
+    (tmp_path / "go").touch()
+    end(dispatch_id)
+    assert statuses(dispatch_id) == {Status.FAILED: 1, Status.COMPLETED: 1}
+    wait_until(lambda: list((tmp_path / "far" / "%x").iterdir()) == [])
+
+
 def test_an_array_that_is_too_large_for_the_cluster_goes_in_as_several(cluster, commands, options, tmp_path) -> None:
     commands.refuse_arrays_of_more_than(3)
     (tmp_path / "go").touch()
@@ -120,7 +134,7 @@ def test_an_array_that_is_too_large_for_the_cluster_goes_in_as_several(cluster, 
 @pytest.mark.long
 def test_a_thousand_tasks(cluster, commands, options, tmp_path) -> None:
     before = time.monotonic()
-    dispatch_id = dispatch_many(1000, tmp_path, SlurmExecutor(**options, options={"begin": "now+1hour"}))
+    dispatch_id = dispatch_many(1000, tmp_path, SlurmExecutor(**options, options=LATER))
     wait_until(lambda: len(handles(dispatch_id)) == 1000, 120)
     submitted = time.monotonic() - before
     assert len(cluster.living(tmp_path)) == 1000
@@ -138,7 +152,7 @@ def test_a_thousand_tasks(cluster, commands, options, tmp_path) -> None:
 
 @pytest.mark.long
 def test_pending_and_running_jobs_are_cancelled_with_few_calls(cluster, commands, options, tmp_path) -> None:
-    waiting, running = SlurmExecutor(**options, options={"begin": "now+1hour"}), SlurmExecutor(**options)
+    waiting, running = SlurmExecutor(**options, options=LATER), SlurmExecutor(**options)
 
     @ct.lattice
     def workflow() -> Any:
@@ -160,6 +174,49 @@ def test_pending_and_running_jobs_are_cancelled_with_few_calls(cluster, commands
     assert not any(map(alive, begun(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("is_forgotten", "running", "words"),
+    [(False, 4, "it was cancelled from outside"), (True, 0, "Slurm no longer knows job")],
+    ids=["known", "forgotten"],
+)
+def test_what_has_become_of_many_jobs_is_asked_for_at_once(
+    cluster, commands, options, tmp_path, is_forgotten, running, words
+) -> None:
+    @ct.lattice
+    def workflow() -> Any:
+        # Two arrays and a single job.
+        begins, waits = SlurmExecutor(**options), SlurmExecutor(**options, options=LATER)
+        executors = [*[begins] * running, SlurmExecutor(**options, options=LATER, mem="50M"), *[waits] * 200]
+        runs = [ct.electron(TASKS.work, executor=executor) for executor in executors[:200]]
+        return [run(str(tmp_path), str(number)) for number, run in enumerate(runs)]
+
+    dispatch_id = ct.dispatch(workflow)()
+    wait_until(lambda: len(handles(dispatch_id)) == 200 and len(begun(tmp_path)) == running, 60)
+
+    if is_forgotten:
+        commands.forget_all()
+
+    cluster.run("scancel", *arrays(cluster, tmp_path))
+    result = end(dispatch_id)
+    print(commands.counts())
+
+    assert statuses(dispatch_id) == {Status.FAILED: 200}
+    assert all(words in str(result.get_node_result(row.node_id)["error"]) for row in rows(dispatch_id))
+    # All at once, unless this machine is so busy that some are seen much later than others.
+    assert 1 <= commands.count("scontrol") <= 5
+    assert (1 if is_forgotten else 0) <= commands.count("sacct") <= (5 if is_forgotten else 0)
+
+
+def check_pace(commands: SlurmCommands) -> None:
+    """Look at how often squeue is called."""
+    before, asked = time.monotonic(), commands.count("squeue")
+    wait_until(lambda: commands.count("squeue") >= asked + 4)
+    seconds, more = time.monotonic() - before, commands.count("squeue") - asked
+
+    # The pause is half a second at first, and grows with the age of the youngest; besides the one who is in a hurry.
+    assert more <= seconds / 0.5 + 2
+
+
 def test_the_controller_is_asked_once_per_interval_however_many_jobs(commands, options, tmp_path) -> None:
     @ct.lattice
     def workflow() -> Any:
@@ -169,20 +226,26 @@ def test_the_controller_is_asked_once_per_interval_however_many_jobs(commands, o
 
     dispatch_id = ct.dispatch(workflow)()
     wait_until(lambda: len(begun(tmp_path)) == 30, 60)
-    before, asked = time.monotonic(), commands.count("squeue")
-    wait_until(lambda: commands.count("squeue") >= asked + 3)
-    seconds, more = time.monotonic() - before, commands.count("squeue") - asked
-
-    # The pause is half a second at first, and grows with the age of the youngest.
-    assert more <= seconds / 0.5 + 1
+    check_pace(commands)
     (tmp_path / "go").touch()
     assert end(dispatch_id).status == Status.COMPLETED
+
+
+def test_the_controller_is_not_pressed_while_a_job_does_what_comes_after_its_task(commands, options, tmp_path) -> None:
+    after = f"while [ ! -e {tmp_path}/after ]; do sleep 0.05; done"
+    (tmp_path / "go").touch()
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=SlurmExecutor(**options, postrun_commands=[after]))
+    wait_until(lambda: list((tmp_path / "far").glob("ct-*/results/*.ended")))
+    check_pace(commands)
+    (tmp_path / "after").touch()
+
+    assert end(dispatch_id).result == "0"
 
 
 @pytest.mark.long
 def test_lost_answers_under_cancels_leak_nothing_and_start_nothing_twice(cluster, commands, options, tmp_path) -> None:
     commands.lose_answers()
-    executor = SlurmExecutor(**options, options={"begin": "now+1hour"})
+    executor = SlurmExecutor(**options, options=LATER)
     dispatches: list[str] = []
     cancelled: set[str] = set()
 

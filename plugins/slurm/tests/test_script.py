@@ -48,6 +48,9 @@ CASES: dict[str, dict[str, Any]] = {
     "postrun": {"postrun_commands": ["echo done", "rm -rf $TMPDIR/x"]},
     "srun": {"use_srun": True, "srun_options": {"mpi": "pmix", "exclusive": None}, "srun_append": "nsys profile"},
     "deadline": {"time": "90"},
+    "signal": {"options": {"signal": "B:USR1@60"}},
+    "signal_postrun": {"options": {"signal": "R:sigusr2@60"}, "postrun_commands": ["echo done"]},
+    "signal_that_ends": {"options": {"signal": "B:TERM"}},
 }
 
 

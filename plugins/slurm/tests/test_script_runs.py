@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from test_ends import begun, dispatch, end
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core_slurm import SlurmExecutor
+from covalent_core_slurm._folders import Folders
+from covalent_core_slurm._login_node import LoginNode
 
 TASKS = tasks()
 
@@ -56,6 +59,31 @@ def test_a_task_runs_in_the_workdir_or_in_a_folder_of_its_own(options) -> None:
     assert shared.result == options["remote_workdir"]
     assert unique.result == f"{options['remote_workdir']}/{unique.dispatch_id}/node_0"
     assert list(Path(options["remote_workdir"]).iterdir()) == []
+
+
+def test_what_slurm_says_of_an_element_whose_script_has_not_begun(tmp_path) -> None:
+    """A prolog has failed, for example: nobody has moved the file that Slurm has opened into the folder of the job."""
+    folder, said = tmp_path / "a b" / "ct-a-2-0", tmp_path / "a b" / "ct-a-1-0-array-3.out"
+    folder.mkdir(parents=True)
+    (folder / "submitted").write_text("ct-a-1-0-array 3\n")
+    said.write_text("slurmstepd: error: no\n")
+    folders = Folders(LoginNode())
+
+    assert asyncio.run(folders.log(str(folder))) == "slurmstepd: error: no"
+    asyncio.run(folders.remove(str(folder)))
+    assert list((tmp_path / "a b").iterdir()) == []
+
+
+def test_an_element_whose_folder_is_gone_leaves_nothing(cluster, tmp_path) -> None:
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    script = SlurmExecutor(options={"begin": "now"})._script.write_array(
+        "ct-a-1-0-array", str(folder), [("ct-a-1-0", "..")]
+    )
+    job_id = cluster.run("sbatch", "--parsable", "--array=0", f"--chdir={tmp_path}", input=script).strip()
+    wait_until(lambda: cluster.jobs(tmp_path)[f"{job_id}_0"][1] == "COMPLETED")
+
+    assert list(folder.iterdir()) == []
 
 
 def test_srun_starts_the_task_as_a_step(options) -> None:

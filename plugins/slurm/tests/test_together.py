@@ -67,6 +67,10 @@ def test_one_that_is_sure_to_come_is_waited_for(patience: float, together: list[
     assert asyncio.run(ask()) == together
 
 
+#: Where the job has begun.
+BEGUN = "/w/begun"
+
+
 class FakeCluster:
     """What a watch asks, counted."""
 
@@ -80,7 +84,7 @@ class FakeCluster:
         return [JobRecord("7", "RUNNING", "ct-a-1-0"), JobRecord("8_1", "PENDING", "ct-a-1-0-array")]
 
     async def look(self, prefixes: set[str]) -> dict[str, dict[str, int]]:
-        return {prefix: {} for prefix in prefixes}
+        return {prefix: {".process": 0} if prefix == BEGUN else {} for prefix in prefixes}
 
 
 def watched(cluster: FakeCluster) -> Any:
@@ -109,6 +113,10 @@ def test_however_many_are_in_a_hurry_the_controller_is_asked_once() -> None:
         ({"ticket": "ct-a-1-0"}, "RUNNING"),
         ({"ticket": "ct-a-5-0", "job_id": "8_1"}, "PENDING"),
         ({"ticket": "ct-a-5-0", "key": "ct-a-1-0-array 1"}, "PENDING"),
+        # Slurm knows its array, and not it.
+        ({"ticket": "ct-a-6-0", "job_id": "8_2"}, "CANCELLED"),
+        ({"ticket": "ct-a-6-0", "job_id": "8_2", "prefix": BEGUN}, None),
+        ({"ticket": "ct-b-6-0", "job_id": "8_2"}, None),
         # The numbers belong to others by now.
         ({"ticket": "ct-b-1-0", "job_id": "7"}, None),
         ({"ticket": "ct-b-5-0", "job_id": "8_1"}, None),
@@ -118,7 +126,7 @@ def test_however_many_are_in_a_hurry_the_controller_is_asked_once() -> None:
 def test_a_job_is_known_by_its_number_and_by_its_name(waiter: dict[str, str], state: str | None) -> None:
     async def look() -> Any:
         watch = watched(FakeCluster())
-        sight = await watch.look(Waiter(prefix="/w/x", **waiter), now=True)
+        sight = await watch.look(Waiter(**{"prefix": "/w/x", **waiter}), now=True)
         watch.close()
         return sight.record
 
