@@ -30,6 +30,14 @@ TAKEN = {
 #: The exit code of a script that finds its task begun: Slurm has put the job back into its queue.
 BEGUN_BEFORE = 75
 
+#: What srun is told where it spreads a pack over the tasks of a job: they are independent, and each may end as it likes.
+SPREAD: Options = {"kill-on-bad-exit": 0, "wait": 0, "mpi": "none"}
+
+#: Lets the runners of a pack know, when one of them has ended, that it has: srun runs this after each.
+_OVER = """\
+printf '%s\\n' '#!/bin/sh' ': > "${0%/*}/results/$COVALENT_CORE_SUPERVISOR.task-$SLURM_PROCID.over"' > over.sh
+chmod +x over.sh"""
+
 _SHORT = {
     "A": "account", "C": "constraint", "D": "chdir", "J": "job-name", "N": "nodes", "W": "wait", "a": "array",
     "c": "cpus-per-task", "d": "dependency", "e": "error", "n": "ntasks", "o": "output", "p": "partition",
@@ -60,6 +68,7 @@ class Script:
     use_srun: bool = False
     srun_options: Options = field(default_factory=dict)
     srun_append: str | None = None
+    spread: bool = False
 
     def write(self, ticket: str, folder: str, workdir: str) -> str:
         """Return the script of a job.
@@ -122,14 +131,24 @@ class Script:
         return lines
 
     def _call(self) -> list[str]:
-        runner = f"{quote_path(self.python_path)} bundle.pyz"
+        runner, first = f"{quote_path(self.python_path)} bundle.pyz", []
 
-        if self.use_srun:
-            append = [self.srun_append] if self.srun_append else []
-            runner = " ".join(["srun", *render({"ntasks": 1, **self.srun_options}), *append, runner])
+        if self.spread:
+            # An older srun takes no heed of what sbatch was told of this.
+            cpus = {name: self.options[name] for name in ("cpus-per-task",) if name in self.options}
+            srun = self._srun({**SPREAD, **cpus}, '--task-epilog="$PWD/over.sh"')
+            runner, first = f"{runner} --spread {srun} {runner} --share SLURM_PROCID", [_OVER]
+        elif self.use_srun:
+            runner = f"{self._srun({'ntasks': 1})} {runner}"
 
         # Slurm signals the process of the script alone, so that has to be the runner.
-        return [f"exec {runner}"] if not self.postrun_commands else [*_forwarding(runner), *self.postrun_commands]
+        call = [*_forwarding(runner), *self.postrun_commands] if self.postrun_commands else [f"exec {runner}"]
+        return [*first, *call]
+
+    def _srun(self, own: Options, *more: str) -> str:
+        said = {_long(name): value for name, value in self.srun_options.items()}
+        append = [self.srun_append] if self.srun_append else []
+        return " ".join(["srun", *more, *render({**own, **said}), *append])
 
 
 def _begin(ticket: str, workdir: str) -> list[str]:

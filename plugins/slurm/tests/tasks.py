@@ -70,3 +70,39 @@ def tasks() -> SimpleNamespace:
         return os.getcwd()
 
     return SimpleNamespace(work=work, clean_up=clean_up, die=die, fill=fill, environment=environment, where=where)
+
+
+def spread_tasks() -> SimpleNamespace:
+    """Return tasks that say where they run, and go on until they are let go."""
+
+    def note(folder, name) -> None:
+        import os
+
+        part = os.path.join(folder, f"part-{name}-{os.getpid()}")
+
+        with open(part, "w") as file:
+            file.write(f"{os.getpid()} {os.environ['SLURMD_NODENAME']}")
+
+        os.rename(part, os.path.join(folder, f"begun-{name}-{os.getpid()}"))
+
+    def work(folder, name):
+        """Go on until there is a file ``go``, and clean up when told to end before."""
+        import os
+        import time
+
+        import covalent_core as ct
+
+        print(f"this is {name}", flush=True)
+        note(folder, name)
+
+        try:
+            while not any(os.path.exists(os.path.join(folder, go)) for go in ("go", f"go-{name}")):
+                ct.checkpoint()
+                time.sleep(0.01)
+        except BaseException:
+            open(os.path.join(folder, f"cleaned-{name}"), "w").close()
+            raise
+
+        return name
+
+    return SimpleNamespace(work=work)
