@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from covalent_core import Job, Results, hookimpl
 from covalent_core_slurm._cancels import Order
 from covalent_core_slurm._cluster import PAUSE, join, leave
-from covalent_core_slurm._script import Script, check_options, check_variables, sbatch_options
+from covalent_core_slurm._script import Script, check_options, check_spread, check_variables, sbatch_options
 from covalent_core_slurm._seen import Seen
 from covalent_core_slurm._stay import Stay, is_over
 from covalent_core_slurm._submissions import Submission, Submissions
@@ -112,8 +112,13 @@ class SlurmExecutor:
     def __post_init__(self) -> None:
         check_variables(self.variables)
         check_options("srun_options", self.srun_options)
+        options = sbatch_options({name: getattr(self, name) for name in TYPED}, self.options)
+
+        if self.spread:
+            check_spread(options)
+
         self._script = Script(
-            options=sbatch_options({name: getattr(self, name) for name in TYPED}, self.options),
+            options=options,
             python_path=self.python_path,
             bashrc_path=self.bashrc_path,
             conda_env=self.conda_env,

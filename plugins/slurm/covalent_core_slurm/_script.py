@@ -30,7 +30,7 @@ TAKEN = {
 #: The exit code of a script that finds its task begun: Slurm has put the job back into its queue.
 BEGUN_BEFORE = 75
 
-#: What srun is told where it spreads a pack over the tasks of a job: they are independent, and each may end as it likes.
+#: What srun is told where it spreads a pack over the tasks of a job: each is alone, and may end as it likes.
 SPREAD: Options = {"kill-on-bad-exit": 0, "wait": 0, "mpi": "none"}
 
 #: Lets the runners of a pack know, when one of them has ended, that it has: srun runs this after each.
@@ -202,6 +202,18 @@ def sbatch_options(typed: Options, more: Options) -> dict[str, str | int | bool 
             found[name] = value
 
     return found
+
+
+def check_spread(options: Options) -> None:
+    """Refuse to spread a pack where nothing says over how many tasks.
+
+    Raises:
+        ExecutorOptionError: Nothing does.
+    """
+    if not any(name == "nodes" or name.startswith("ntasks") for name in options):
+        raise ExecutorOptionError(
+            "spread runs the electrons of a pack over the tasks of its job, which has only one; set ntasks= or nodes="
+        )
 
 
 def check_options(source: str, options: Options) -> None:

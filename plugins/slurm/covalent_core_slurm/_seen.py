@@ -17,6 +17,9 @@ from covalent_core_slurm._watch import Sight
 #: The beginning of the names of files that hold what a node has written which is not the only one that runs.
 NODE = ".node-"
 
+#: The beginning of the outcome of a node that has not come to its end by itself.
+TERMINATED = b'{"status": "TERMINATED"'
+
 
 class Seen:
     """What is seen of jobs.
@@ -38,7 +41,9 @@ class Seen:
         over = {node_id for node_id in job.node_ids if f".{node_id}.outcome" in sight.files}
 
         if len(job.tasks) > 1 and (new := over - self._reported.setdefault(job.ticket, set())):
-            job.report_results(await self._fetched_results(job, location, new))
+            found = await self._fetched_results(job, location, new)
+            names = {f"{job.ticket}.{node_id}{ending}" for node_id in new for ending in (".outcome", ".value")}
+            job.report_results({name: found[name] for name in names & found.keys() if not _is_terminated(found[name])})
             self._reported[job.ticket] |= new
 
         if not sight.ended:
@@ -100,6 +105,12 @@ class Seen:
                 shown = {name.rpartition(".")[2]: f"{location}/results/{job.ticket}{name}" for name in sizes}
                 texts = {kind: await self._cluster.folders.read_end(path) for kind, path in shown.items()}
                 job.report_output(node_id, texts.get("stdout", ""), texts.get("stderr", ""))
+
+
+def _is_terminated(path: Path) -> bool:
+    """Return whether it is the outcome of a node that was ended: who has ended it says why, or the end of the job."""
+    with path.open("rb") as file:
+        return file.read(len(TERMINATED)) == TERMINATED
 
 
 def outputs(files: Mapping[str, int], running: Sequence[int]) -> Mapping[int, Mapping[str, int]]:

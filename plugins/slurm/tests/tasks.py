@@ -85,24 +85,33 @@ def spread_tasks() -> SimpleNamespace:
 
         os.rename(part, os.path.join(folder, f"begun-{name}-{os.getpid()}"))
 
-    def work(folder, name):
-        """Go on until there is a file ``go``, and clean up when told to end before."""
+    def work(folder, name, seconds=0, after=None):
+        """Go on until there is a file ``go``, or take some seconds to clean up when told to end before."""
         import os
+        import signal
         import time
 
-        import covalent_core as ct
+        def clean_up(signum, frame):
+            time.sleep(seconds)
+            open(os.path.join(folder, f"cleaned-{name}"), "w").close()
+            os._exit(1)
 
+        signal.signal(signal.SIGTERM, clean_up)
         print(f"this is {name}", flush=True)
         note(folder, name)
 
-        try:
-            while not any(os.path.exists(os.path.join(folder, go)) for go in ("go", f"go-{name}")):
-                ct.checkpoint()
-                time.sleep(0.01)
-        except BaseException:
-            open(os.path.join(folder, f"cleaned-{name}"), "w").close()
-            raise
+        while not any(os.path.exists(os.path.join(folder, go)) for go in ("go", f"go-{name}")):
+            time.sleep(0.01)
 
         return name
 
-    return SimpleNamespace(work=work)
+    def repeat(text, times):
+        return text * times
+
+    def append(text, more):
+        return text + more
+
+    def sizes(*texts):
+        return [[len(text), text[-1]] for text in texts]
+
+    return SimpleNamespace(work=work, repeat=repeat, append=append, sizes=sizes)
