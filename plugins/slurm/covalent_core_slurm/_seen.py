@@ -13,7 +13,6 @@ from covalent_core import Job, Results
 from covalent_core_slurm._cluster import Cluster
 from covalent_core_slurm._watch import Sight
 
-
 #: The beginning of the names of files that hold what a node has written which is not the only one that runs.
 NODE = ".node-"
 

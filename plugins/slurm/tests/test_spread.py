@@ -18,6 +18,8 @@ from test_ends import end, handle, requeue
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core.errors import ExecutorOptionError
+from covalent_core.testing._bench import Bench
+from covalent_core.testing._matrix import MEMBER_CELLS, MemberCell
 from covalent_core.testing._packs import Packs
 from covalent_core_slurm import SlurmExecutor
 
@@ -272,8 +274,13 @@ class TestSpread(test_conformance.TestOnTheLoginNode):
     def executor(self, folder: Path) -> Any:
         return SlurmExecutor(remote_workdir=str(folder / "far"), grace=0.5, spread=True, ntasks=1)
 
+    @pytest.mark.parametrize("cell", [cell for cell in MEMBER_CELLS if cell.stop == "during-run"], ids=str)
+    def test_pack_matrix(self, bench: Bench, cell: MemberCell) -> None:
+        """Before and after, it makes no difference what runs the members."""
+        super().test_pack_matrix(bench, cell)
 
-# Whatever is not about packs is as it is without.
+
 for name in dir(TestSpread):
     if name.startswith("test_") and not hasattr(Packs, name):
+        # What is not about packs is as it is where they are not spread.
         setattr(TestSpread, name, None)
