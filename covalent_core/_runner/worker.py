@@ -96,7 +96,7 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
 
     try:
         os.environ.update(spec["environment"])
-        os.chdir(spec["workdir"] or ".")
+        os.chdir(spec["workdir"])
         value = call_function(spec, task)
 
         if task["graph"]:
@@ -204,6 +204,8 @@ def run_job(
 ) -> Tuple[int, bytes]:
     """Run the tasks of a job one after the other; hand over the record of each that has ended, and return the last."""
     spec = open_spec(prefix, call)
+    # Tasks change the directory, this one's predecessors in the pack as well.
+    spec["workdir"] = os.path.abspath(spec["workdir"])
     members = {task["node_id"] for task in spec["tasks"]}
     answer: Optional[Tuple[int, bytes]] = None
 
