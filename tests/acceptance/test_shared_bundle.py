@@ -165,6 +165,19 @@ def test_what_needs_a_node_that_was_lost_does_not_begin(tmp_path: Path) -> None:
     assert outcomes(tmp_path) == {0: "0", 2: "2", 3: "SKIPPED", 4: "SKIPPED"}
 
 
+def test_a_runner_that_is_killed_while_it_waits_may_have_left_something(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    last = task(2, join, folder, needs=(1,))
+    lead = start(tmp_path, task(0, place, folder, "0"), task(1, hold, folder, "1"), last, count=2)
+    wait_until(lambda: 0 in outcomes(tmp_path) and len(begun(tmp_path)) == 2)
+    os.kill(parent(begun(tmp_path)["0"]), signal.SIGKILL)
+    (tmp_path / "go").touch()
+
+    assert lead.wait(20) != 0
+    assert outcomes(tmp_path) == {0: folder, 1: "1", 2: "1"}
+    assert not has_ended(tmp_path)
+
+
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 

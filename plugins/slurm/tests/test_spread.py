@@ -117,8 +117,10 @@ def test_members_run_side_by_side_on_several_nodes(cluster, options, tmp_path) -
     assert list((tmp_path / "far").iterdir()) == []
 
 
-def test_what_each_member_writes_is_seen_while_it_runs(options, tmp_path) -> None:
-    dispatch_id = dispatch(tmp_path, options)
+@pytest.mark.parametrize("through", ["login node", "SSH"])
+def test_what_each_member_writes_is_seen_while_it_runs(options, tmp_path, through, request) -> None:
+    reach = request.getfixturevalue("reach") if through == "SSH" else {}
+    dispatch_id = dispatch(tmp_path, {**options, **reach})
     until_begun(tmp_path, "0", "1", "2", "3")
 
     def written() -> list[str]:
@@ -127,7 +129,7 @@ def test_what_each_member_writes_is_seen_while_it_runs(options, tmp_path) -> Non
     wait_until(lambda: all(written()))
     assert written() == [f"this is {name}\n" for name in EIGHT[:4]]
     let_go(tmp_path)
-    end(dispatch_id)
+    assert end(dispatch_id).result == EIGHT
 
 
 def test_members_that_need_others_have_their_values(cluster, options, tmp_path) -> None:
@@ -209,6 +211,17 @@ def test_a_runner_that_is_killed_costs_the_others_nothing(cluster, options, tmp_
     assert statuses(dispatch_id, "append") == ["COMPLETED", "CANCELLED", "COMPLETED"]
     assert f"its script said: srun: error: {node}: task" in members(dispatch_id)[1]["error"]
     assert members(dispatch_id, "append")[1]["error"].startswith("upstream node")
+    check_nothing_left(cluster, tmp_path)
+
+
+def test_the_process_that_leads_is_killed(cluster, options, tmp_path) -> None:
+    dispatch_id = dispatch(tmp_path, options)
+    until_begun(tmp_path, "0", "1", "2", "3")
+    cluster.run("scancel", "--batch", "--signal=KILL", handle(dispatch_id))
+    end(dispatch_id)
+
+    assert set(statuses(dispatch_id)) == {"FAILED"}
+    assert "its script ended with an error" in members(dispatch_id)[0]["error"]
     check_nothing_left(cluster, tmp_path)
 
 
