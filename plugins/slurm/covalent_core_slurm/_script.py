@@ -31,7 +31,7 @@ TAKEN = {
 BEGUN_BEFORE = 75
 
 #: What srun is told where it spreads a pack over the tasks of a job: each is alone, and may end as it likes.
-SPREAD: Options = {"kill-on-bad-exit": 0, "wait": 0, "mpi": "none"}
+SPREAD: Options = {"export": "ALL", "kill-on-bad-exit": 0, "wait": 0, "mpi": "none"}
 
 #: Lets the runners of a pack know, when one of them has ended, that it has: srun runs this after each.
 _OVER = """\

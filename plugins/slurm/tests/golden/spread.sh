@@ -17,4 +17,4 @@ export COVALENT_CORE_SUPERVISOR=ct-4f2a-3-0
 export COVALENT_CORE_DEADLINE=${SLURM_JOB_END_TIME}
 printf '%s\n' '#!/bin/sh' ': > "${0%/*}/results/$COVALENT_CORE_SUPERVISOR.task-$SLURM_PROCID.over"' > over.sh
 chmod +x over.sh
-exec python3 bundle.pyz --spread srun --task-epilog="$PWD/over.sh" --kill-on-bad-exit=0 --wait=0 --mpi=none --cpus-per-task=4 --exact --cpu-bind=cores python3 bundle.pyz --share SLURM_PROCID
+exec python3 bundle.pyz --spread srun --task-epilog="$PWD/over.sh" --export=ALL --kill-on-bad-exit=0 --wait=0 --mpi=none --cpus-per-task=4 --exact --cpu-bind=cores python3 bundle.pyz --share SLURM_PROCID
