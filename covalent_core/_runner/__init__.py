@@ -10,6 +10,10 @@ over the socket LINE, one at a time, and keeps its worker warm between them. The
 something is too large for a message, and when the dispatcher has died: all that it has not released is then left in
 files for the next one, and after that ``FOLDER/<tag>.lock`` is removed, which is locked as LOCK while this lives.
 
+Run with ``--spread COMMAND...`` it leaves the nodes of the job to the runners that COMMAND starts, on this machine or
+others that see the folder, and ends after them. Each is run with ``--share VARIABLE``, an environment variable that is
+different for each: its value is the RUNNER below.
+
 Files of a job; all names begin with its prefix, which is ``results/<ticket>`` for a bundle::
 
     .process              symbolic link to the job handle, "<pid>.<start time>.<tag>"; who creates it owns the job
@@ -22,6 +26,14 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
                           into place. Done when each has its outcome
     .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
                           <tag>.stdout)
+
+And where several runners share it::
+
+    .<node>.process       symbolic link to ``task-RUNNER``: who creates it runs the node
+    .node-<node>.stdout   what that node has written so far; .stderr likewise (of a runner that waits:
+                          .task-RUNNER.stdout)
+    .task-RUNNER.ended    that runner has ended by itself, and nothing of what it ran is alive
+    .task-RUNNER.over     made by who started it, when it has ended in whatever way: nobody need wait for what it ran
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import zipfile
 from typing import List
 
 from . import TAG
+from .share import SharingSupervisor, lead
 from .supervisor import Supervisor
 from .worker import serving
 
@@ -33,6 +34,14 @@ def main(arguments: List[str]) -> None:
 
     os.makedirs("results", exist_ok=True)
     prefix = os.path.abspath(os.path.join("results", job["ticket"]))
+
+    if arguments[:1] == ["--spread"]:
+        os._exit(lead({**job, "prefix": prefix}, arguments[1:]))
+
+    if arguments[:1] == ["--share"]:
+        SharingSupervisor({**job, "prefix": prefix}, f"task-{os.environ[arguments[1]]}").serve()
+        os._exit(0)
+
     lease = float(arguments[1]) if arguments[:1] == ["--lease"] else 0
     supervisor = Supervisor(f"{prefix}.{os.getpid()}", lease=lease)
     supervisor.run({**job, "prefix": prefix})

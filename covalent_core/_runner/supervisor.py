@@ -74,7 +74,7 @@ class Supervisor:
 
     def serve(self) -> None:
         """Go on until there is no job and nobody who could send one."""
-        while self._job is not None or (self._commands is not None and not self._terminated):
+        while self._has_more():
             for key, _ in self._selector.select(self._patience()):
                 key.data()
 
@@ -93,6 +93,9 @@ class Supervisor:
 
         if self._alone is not None:
             os.symlink(self._handle, self._alone + ".ended")
+
+    def _has_more(self) -> bool:
+        return self._job is not None or (self._commands is not None and not self._terminated)
 
     def run(self, job: Dict[str, Any], call: bytes = b"") -> None:
         """Take a job, unless it is not there or, where there is no dispatcher to know, another process has it."""
@@ -208,7 +211,6 @@ class Supervisor:
         if self._stopping:
             return 0.02
 
-        job = self._job or {}
         seconds = [1.0, self._lease / 10] if self._lease else []
 
         timeout = self._timeout()
@@ -216,7 +218,7 @@ class Supervisor:
         if timeout is not None:
             seconds.append(max(0.0, timeout + self._begun - time.monotonic()))
 
-        if self._commands is None and len(job.get("node_ids", ())) > 1:
+        if self._job is not None and self._is_pack(self._job):
             seconds.append(0.2)
 
         return min(seconds, default=None)
@@ -229,9 +231,12 @@ class Supervisor:
             self._stop("FAILED", f"the dispatcher has not been heard for {self._lease:g} s", self._grace())
         elif timeout is not None and time.monotonic() >= self._begun + timeout:
             self._stop_running(self._current(), "FAILED", f"timed out after {timeout:g} s", self._grace())
-        elif self._commands is None and len(job["node_ids"]) > 1:
-            with contextlib.suppress(FileNotFoundError), open(job["prefix"] + ".cancel", encoding="utf-8") as file:
-                self._cancel_members(json.load(file), self._grace())
+        elif self._is_pack(job):
+            self._cancel_members(ordered_ends(job["prefix"]), self._grace())
+
+    def _is_pack(self, job: Dict[str, Any]) -> bool:
+        """Return whether to look for orders to end some of its nodes: there is no line to say so."""
+        return self._commands is None and len(job["node_ids"]) > 1
 
     def _current(self) -> Optional[int]:
         """Return the node that runs, as far as its worker has said."""
@@ -466,6 +471,15 @@ class Supervisor:
 
         if not clean and self._commands is not None and not self._terminated:
             self._start_worker()
+
+
+def ordered_ends(prefix: str) -> List[int]:
+    """Return the nodes of a pack that are to be ended while the others go on."""
+    with contextlib.suppress(FileNotFoundError), open(prefix + ".cancel", encoding="utf-8") as file:
+        node_ids: List[int] = json.load(file)
+        return node_ids
+
+    return []
 
 
 def died(status: int) -> str:

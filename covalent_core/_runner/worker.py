@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import json
 import mmap
@@ -101,7 +102,7 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
 
     try:
         os.environ.update(spec["environment"])
-        os.chdir(spec["workdir"] or ".")
+        os.chdir(spec["workdir"])
         value = call_function(spec, task)
 
         if task["graph"]:
@@ -139,15 +140,43 @@ def note_output(spec: Dict[str, Any], node_id: int, record: bytes, prefix: str) 
 
 def open_spec(prefix: str, call: bytes) -> Dict[str, Any]:
     """Open a job: it came with the message, or it is in its file, or in the bundle."""
-    value = ("bytes", call) if call else ("file", prefix + ".call") if serving() else ("entry", "call")
+    if sharing():
+        return spec_of_one(prefix, int(call))
 
-    with open_value(value) as file:
+    if not serving():
+        return whole_spec()
+
+    with open_value(("bytes", call) if call else ("file", prefix + ".call")) as file:
         spec: Dict[str, Any] = pickle.load(file)
         return spec
 
 
+@functools.lru_cache(maxsize=1)
+def whole_spec() -> Dict[str, Any]:
+    """Return the job of the bundle."""
+    with open_value(("entry", "call")) as file:
+        spec: Dict[str, Any] = pickle.load(file)
+        return spec
+
+
+def spec_of_one(prefix: str, node_id: int) -> Dict[str, Any]:
+    """Return the job of the bundle with one of its tasks alone, and the outputs that this needs of the others."""
+    spec = whole_spec()
+    tasks = {task["node_id"]: task for task in spec["tasks"]}
+
+    for need in tasks[node_id]["needs"]:
+        if need in tasks and need not in spec["values"]:
+            note_output(spec, need, read_outcome(f"{prefix}.{need}"), f"{prefix}.{need}")
+
+    return {**spec, "tasks": [tasks[node_id]]}
+
+
 def serving() -> bool:
     return sys.argv[1:2] == ["--serve"]
+
+
+def sharing() -> bool:
+    return sys.argv[1:2] == ["--share"]
 
 
 def work(line: socket.socket, progress: Progress, outcomes: Dict[int, bytes]) -> None:
@@ -181,6 +210,8 @@ def run_job(
 ) -> Tuple[int, bytes]:
     """Run the tasks of a job one after the other; hand over the record of each that has ended, and return the last."""
     spec = open_spec(prefix, call)
+    # Tasks change the directory, this one's predecessors in the pack as well.
+    spec["workdir"] = os.path.abspath(spec["workdir"])
     members = {task["node_id"] for task in spec["tasks"]}
     answer: Optional[Tuple[int, bytes]] = None
 

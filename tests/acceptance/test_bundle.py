@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,22 +15,11 @@ from typing import Any
 import cloudpickle
 import pytest
 from probes import alive, wait_until
+from pythons import PYTHONS, python_or_skip
 
 from covalent_core._bundle import pack
 from covalent_core._job import Job, TaskCall
 from covalent_core._pickling import dumps
-
-PYTHONS = [f"python3.{minor}" for minor in range(8, 15)]
-
-
-def python_or_skip(name: str) -> str:
-    """Return the interpreter of this name; a version that is not on this machine cannot be tried on it."""
-    found = shutil.which(name)
-
-    if found is None or subprocess.run([found, "-c", ""], capture_output=True).returncode != 0:
-        pytest.skip(f"no {name} on this machine")
-
-    return found
 
 
 def job_of(function: Any, *args: Any) -> Job:
@@ -89,6 +77,18 @@ def test_large_inputs_travel_as_files(tmp_path: Path, workdir: str) -> None:
     header, content = outcome_in(tmp_path)
     assert header["status"] == "COMPLETED", header["error"]
     assert pickle.loads(content) == 20_000_000
+
+
+def test_the_tasks_of_a_pack_run_in_one_directory(tmp_path: Path) -> None:
+    where, no_arguments = cloudpickle.dumps(os.getcwd), pickle.dumps(((), {}))
+    calls = tuple(TaskCall(node_id, "getcwd", where, no_arguments) for node_id in (3, 4, 5))
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    assert start(Job("a-dispatch", "ct-ticket-3-0", 0, calls, workdir=".."), folder).wait(20) == 0
+    files = [folder / "results" / f"ct-ticket-3-0.{node_id}.outcome" for node_id in (3, 4, 5)]
+    places = [pickle.loads(file.read_bytes().partition(b"\n")[2]) for file in files]
+
+    assert places == [str(tmp_path / "a")] * 3
 
 
 def test_a_task_on_the_far_side_can_ask_about_itself(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from covalent_core import Job, Results, hookimpl
 from covalent_core_slurm._cancels import Order
 from covalent_core_slurm._cluster import PAUSE, join, leave
-from covalent_core_slurm._script import Script, check_options, check_variables, sbatch_options
+from covalent_core_slurm._script import Script, check_options, check_spread, check_variables, sbatch_options
 from covalent_core_slurm._seen import Seen
 from covalent_core_slurm._stay import Stay, is_over
 from covalent_core_slurm._submissions import Submission, Submissions
@@ -69,6 +69,8 @@ class SlurmExecutor:
         cleanup: Whether the files of a job itself are removed when it has ended.
         grace: Seconds between SIGTERM and SIGKILL when a task is cancelled.
         pack: How electrons are packed into jobs, see `ct.lattice`. Default: as the lattice says.
+        spread: Whether those of a pack run side by side, one at a time in each of the tasks that the job has according
+            to `ntasks` and `nodes`; srun starts these. Default: one after the other.
     """
 
     address: str | None = None
@@ -105,12 +107,18 @@ class SlurmExecutor:
     cleanup: bool = True
     grace: float = 5.0
     pack: int | Literal["chain", "auto"] | None = None
+    spread: bool = False
 
     def __post_init__(self) -> None:
         check_variables(self.variables)
         check_options("srun_options", self.srun_options)
+        options = sbatch_options({name: getattr(self, name) for name in TYPED}, self.options)
+
+        if self.spread:
+            check_spread(options)
+
         self._script = Script(
-            options=sbatch_options({name: getattr(self, name) for name in TYPED}, self.options),
+            options=options,
             python_path=self.python_path,
             bashrc_path=self.bashrc_path,
             conda_env=self.conda_env,
@@ -120,6 +128,7 @@ class SlurmExecutor:
             use_srun=self.use_srun,
             srun_options=self.srun_options,
             srun_append=self.srun_append,
+            spread=self.spread,
         )
 
     async def __aenter__(self) -> SlurmExecutor:
@@ -208,7 +217,7 @@ class SlurmExecutor:
         stay = self._stay(job, location, job_handle)
         patience = 0.0
 
-        if job.grace > KILL_WAIT and not self.use_srun:
+        if job.grace > KILL_WAIT and (self.spread or not self.use_srun):
             await self._cluster.cancels.give(Order(job.ticket, job_handle, gently=True))
             patience = job.grace + KILL_WAIT
 

@@ -33,6 +33,14 @@ BEGUN_BEFORE = 75
 #: Signals that end a job also where Slurm sends them before its time is over.
 _ENDING = ("TERM", "15", "KILL", "9", "STOP", "19")
 
+#: What srun is told where it spreads a pack over the tasks of a job: each is alone, and may end as it likes.
+SPREAD: Options = {"export": "ALL", "kill-on-bad-exit": 0, "wait": 0, "mpi": "none"}
+
+#: Lets the runners of a pack know, when one of them has ended, that it has: srun runs this after each.
+_OVER = """\
+printf '%s\\n' '#!/bin/sh' ': > "${0%/*}/results/$COVALENT_CORE_SUPERVISOR.task-$SLURM_PROCID.over"' > over.sh
+chmod +x over.sh"""
+
 _SHORT = {
     "A": "account", "C": "constraint", "D": "chdir", "J": "job-name", "N": "nodes", "W": "wait", "a": "array",
     "c": "cpus-per-task", "d": "dependency", "e": "error", "n": "ntasks", "o": "output", "p": "partition",
@@ -64,6 +72,7 @@ class Script:
     use_srun: bool = False
     srun_options: Options = field(default_factory=dict)
     srun_append: str | None = None
+    spread: bool = False
 
     def write(self, ticket: str, folder: str, workdir: str) -> str:
         """Return the script of a job.
@@ -136,18 +145,28 @@ class Script:
         return lines
 
     def _call(self) -> list[str]:
-        runner = f"{quote_path(self.python_path)} bundle.pyz"
+        runner, first = f"{quote_path(self.python_path)} bundle.pyz", []
 
-        if self.use_srun:
-            append = [self.srun_append] if self.srun_append else []
-            runner = " ".join(["srun", *render({"ntasks": 1, **self.srun_options}), *append, runner])
+        if self.spread:
+            # An older srun takes no heed of what sbatch was told of this.
+            cpus = {name: self.options[name] for name in ("cpus-per-task",) if name in self.options}
+            srun = self._srun({**SPREAD, **cpus}, '--task-epilog="$PWD/over.sh"')
+            runner, first = f"{runner} --spread {srun} {runner} --share SLURM_PROCID", [_OVER]
+        elif self.use_srun:
+            runner = f"{self._srun({'ntasks': 1})} {runner}"
 
         # Slurm signals the process of the script alone, so that has to be the runner.
-        return (
-            [f"exec {runner}"]
-            if not self.postrun_commands
-            else [*_forwarding(runner, self._warning), *self.postrun_commands]
-        )
+        call = [f"exec {runner}"]
+
+        if self.postrun_commands:
+            call = [*_forwarding(runner, self._warning), *self.postrun_commands]
+
+        return [*first, *call]
+
+    def _srun(self, own: Options, *more: str) -> str:
+        said = {_long(name): value for name, value in self.srun_options.items()}
+        append = [self.srun_append] if self.srun_append else []
+        return " ".join(["srun", *more, *render({**own, **said}), *append])
 
 
 def _begin(ticket: str, workdir: str) -> list[str]:
@@ -203,6 +222,18 @@ def sbatch_options(typed: Options, more: Options) -> dict[str, str | int | bool 
             found[name] = value
 
     return found
+
+
+def check_spread(options: Options) -> None:
+    """Refuse to spread a pack where nothing says over how many tasks.
+
+    Raises:
+        ExecutorOptionError: Nothing does.
+    """
+    if not any(name == "nodes" or name.startswith("ntasks") for name in options):
+        raise ExecutorOptionError(
+            "spread runs the electrons of a pack over the tasks of its job, which has only one; set ntasks= or nodes="
+        )
 
 
 def check_options(source: str, options: Options) -> None:

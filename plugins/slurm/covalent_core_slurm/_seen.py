@@ -5,13 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from covalent_core import Job, Results
 from covalent_core_slurm._cluster import Cluster
 from covalent_core_slurm._watch import Sight
+
+#: The beginning of the names of files that hold what a node has written which is not the only one that runs.
+NODE = ".node-"
+
+#: The beginning of the outcome of a node that has not come to its end by itself.
+TERMINATED = b'{"status": "TERMINATED"'
 
 
 class Seen:
@@ -26,7 +32,7 @@ class Seen:
         self._folder = folder
         self._numbers = itertools.count()
         self._fetched: dict[str, dict[str, Path]] = {}
-        self._sizes: dict[str, dict[str, int]] = {}
+        self._sizes: dict[str, dict[int, Mapping[str, int]]] = {}
         self._reported: dict[str, set[int]] = {}
 
     async def take(self, job: Job, location: str, sight: Sight) -> None:
@@ -34,11 +40,13 @@ class Seen:
         over = {node_id for node_id in job.node_ids if f".{node_id}.outcome" in sight.files}
 
         if len(job.tasks) > 1 and (new := over - self._reported.setdefault(job.ticket, set())):
-            job.report_results(await self._fetched_results(job, location, new))
+            found = await self._fetched_results(job, location, new)
+            names = {f"{job.ticket}.{node_id}{ending}" for node_id in new for ending in (".outcome", ".value")}
+            job.report_results({name: found[name] for name in names & found.keys() if not _is_terminated(found[name])})
             self._reported[job.ticket] |= new
 
-        if not sight.ended and (running := next((node for node in job.node_ids if node not in over), None)) is not None:
-            await self._show_output(job, location, running, sight)
+        if not sight.ended:
+            await self._show_output(job, location, [node_id for node_id in job.node_ids if node_id not in over], sight)
 
     async def results(self, job: Job, location: str, node_ids: Collection[int]) -> Results:
         """Return the result files of nodes; one that has not ended has none."""
@@ -87,11 +95,38 @@ class Seen:
         await self._cluster.login_node.get(f"{location}/results/{name}", str(target), job.report_progress)
         return target
 
-    async def _show_output(self, job: Job, location: str, node_id: int, sight: Sight) -> None:
-        sizes = {name: size for name, size in sight.files.items() if name.endswith((".stdout", ".stderr")) and size}
+    async def _show_output(self, job: Job, location: str, running: Sequence[int], sight: Sight) -> None:
+        known = self._sizes.setdefault(job.ticket, {})
 
-        if sizes and sizes != self._sizes.get(job.ticket):
-            self._sizes[job.ticket] = sizes
-            shown = {name.rpartition(".")[2]: f"{location}/results/{job.ticket}{name}" for name in sizes}
-            texts = {kind: await self._cluster.folders.read_end(path) for kind, path in shown.items()}
-            job.report_output(node_id, texts.get("stdout", ""), texts.get("stderr", ""))
+        for node_id, sizes in outputs(sight.files, running).items():
+            if sizes != known.get(node_id):
+                known[node_id] = sizes
+                shown = {name.rpartition(".")[2]: f"{location}/results/{job.ticket}{name}" for name in sizes}
+                texts = {kind: await self._cluster.folders.read_end(path) for kind, path in shown.items()}
+                job.report_output(node_id, texts.get("stdout", ""), texts.get("stderr", ""))
+
+
+def _is_terminated(path: Path) -> bool:
+    """Return whether it is the outcome of a node that was ended: who has ended it says why, or the end of the job."""
+    with path.open("rb") as file:
+        return file.read(len(TERMINATED)) == TERMINATED
+
+
+def outputs(files: Mapping[str, int], running: Sequence[int]) -> Mapping[int, Mapping[str, int]]:
+    """Return by node the files with what it has written so far, and their sizes.
+
+    Args:
+        files: What there is of a job.
+        running: Its nodes that have not ended. The first of them runs, unless the files say of which node they are.
+    """
+    found: dict[int, dict[str, int]] = {}
+
+    for name, size in files.items():
+        owner, _, kind = name.rpartition(".")
+        named = owner.startswith(NODE)
+        node_id = int(owner[len(NODE) :]) if named else next(iter(running), -1)
+
+        if kind in ("stdout", "stderr") and size and node_id in running:
+            found.setdefault(node_id, {})[name] = size
+
+    return found

@@ -70,3 +70,48 @@ def tasks() -> SimpleNamespace:
         return os.getcwd()
 
     return SimpleNamespace(work=work, clean_up=clean_up, die=die, fill=fill, environment=environment, where=where)
+
+
+def spread_tasks() -> SimpleNamespace:
+    """Return tasks that say where they run, and go on until they are let go."""
+
+    def note(folder, name) -> None:
+        import os
+
+        part = os.path.join(folder, f"part-{name}-{os.getpid()}")
+
+        with open(part, "w") as file:
+            file.write(f"{os.getpid()} {os.environ['SLURMD_NODENAME']}")
+
+        os.rename(part, os.path.join(folder, f"begun-{name}-{os.getpid()}"))
+
+    def work(folder, name, seconds=0, after=None):
+        """Go on until there is a file ``go``, or take some seconds to clean up when told to end before."""
+        import os
+        import signal
+        import time
+
+        def clean_up(signum, frame):
+            time.sleep(seconds)
+            open(os.path.join(folder, f"cleaned-{name}"), "w").close()
+            os._exit(1)
+
+        signal.signal(signal.SIGTERM, clean_up)
+        print(f"this is {name}", flush=True)
+        note(folder, name)
+
+        while not any(os.path.exists(os.path.join(folder, go)) for go in ("go", f"go-{name}")):
+            time.sleep(0.01)
+
+        return name
+
+    def repeat(text, times):
+        return text * times
+
+    def append(text, more):
+        return text + more
+
+    def sizes(*texts):
+        return [[len(text), text[-1]] for text in texts]
+
+    return SimpleNamespace(work=work, repeat=repeat, append=append, sizes=sizes)

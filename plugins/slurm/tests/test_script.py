@@ -47,6 +47,13 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "postrun": {"postrun_commands": ["echo done", "rm -rf $TMPDIR/x"]},
     "srun": {"use_srun": True, "srun_options": {"mpi": "pmix", "exclusive": None}, "srun_append": "nsys profile"},
+    "spread": {
+        "spread": True,
+        "ntasks": 8,
+        "nodes": 2,
+        "cpus_per_task": 4,
+        "srun_options": {"exact": None, "cpu_bind": "cores"},
+    },
     "deadline": {"time": "90"},
     "signal": {"options": {"signal": "B:USR1@60"}},
     "signal_postrun": {"options": {"signal": "R:sigusr2@60"}, "postrun_commands": ["echo done"]},

@@ -1,0 +1,203 @@
+"""A pack that several runners share: each takes the next member that can begin, until none is left.
+
+One process leads: it owns the job, starts the runners with a command that knows how, and says when all of it has ended.
+The runners need to know nothing of each other: who makes the ``.process`` of a node runs it, and its outcome is there
+for all. A runner that was killed is known by a file of whoever started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from typing import Any, Dict, Iterable, List, Optional
+
+from . import OUTPUTS
+from .processes import claim, own_handle
+from .records import Spool, read_outcome, record_of, write_outcome
+from .supervisor import Supervisor, ordered_ends
+from .worker import whole_spec
+
+#: Seconds between looks for what others have left: an outcome that is waited for, an order to end nodes.
+PAUSE = 0.25
+
+
+class Share:
+    """The members of a job, as one of its runners sees them.
+
+    Args:
+        prefix: The beginning of the names of the files of the job.
+        runner: What this runner is called.
+        needs: By node, in the order in which they are to begin, the members that it needs.
+    """
+
+    def __init__(self, prefix: str, runner: str, needs: Dict[int, List[int]]) -> None:
+        self._prefix = prefix
+        self._runner = runner
+        #: Those that nobody has taken, as far as this runner knows.
+        self._free = dict(needs)
+        self._ends: Dict[int, str] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every member is taken."""
+        return not self._free
+
+    def take(self) -> Optional[int]:
+        """Take the next member that can begin, and return None if none can yet."""
+        # A network file system shows what others have written to who opens the folder.
+        os.close(os.open(os.path.dirname(self._prefix), os.O_RDONLY))
+
+        for node_id, needs in list(self._free.items()):
+            ends = [self._end_of(need) for need in needs]
+
+            if "" in ends or not self._claim(node_id):
+                continue
+
+            if all(end == "COMPLETED" for end in ends):
+                return node_id
+
+            self._leave(node_id, "SKIPPED", None)
+
+        return None
+
+    def refuse(self, node_ids: Iterable[int], error: str) -> None:
+        """See to it that none of these members begins; those that have begun are another's."""
+        for node_id in [node_id for node_id in node_ids if node_id in self._free]:
+            if self._claim(node_id):
+                self._leave(node_id, "TERMINATED", error)
+
+    def refuse_all(self, error: str) -> None:
+        self.refuse(list(self._free), error)
+
+    def _claim(self, node_id: int) -> bool:
+        del self._free[node_id]
+        return claim(f"{self._prefix}.{node_id}", self._runner)
+
+    def _leave(self, node_id: int, status: str, error: Optional[str]) -> None:
+        record = record_of((status, error), None, Spool(""), begun=False)
+        write_outcome(f"{self._prefix}.{node_id}", record)
+
+    def _end_of(self, node_id: int) -> str:
+        """Return how a member has ended, and nothing if that is still to come."""
+        if node_id not in self._free and node_id not in self._ends:
+            # First whether it can still come: it may come in between.
+            lost = has_lost(self._prefix, taker(self._prefix, node_id))
+
+            try:
+                header, _, _ = read_outcome(f"{self._prefix}.{node_id}").partition(b"\n")
+                self._ends[node_id] = json.loads(header)["status"]
+            except FileNotFoundError:
+                return "LOST" if lost else ""
+
+        return self._ends.get(node_id, "")
+
+
+class SharingSupervisor(Supervisor):
+    """Run members of a job that it shares with others, one after the other, each as if it were a job of its own.
+
+    Args:
+        job: The whole job.
+        runner: What this runner is called, unlike the others.
+    """
+
+    def __init__(self, job: Dict[str, Any], runner: str) -> None:
+        tasks = {task["node_id"]: task["needs"] for task in whole_spec()["tasks"]}
+        needs = {node_id: [need for need in tasks[node_id] if need in tasks] for node_id in job["node_ids"]}
+        self._whole = job
+        self._end = f"{job['prefix']}.{runner}.ended"
+        self._share = Share(job["prefix"], runner, needs)
+        super().__init__(f"{job['prefix']}.{runner}")
+
+    def serve(self) -> None:
+        """Go on until every member is taken and those of this runner have ended."""
+        super().serve()
+        os.symlink(self._handle, self._end)
+
+    def _has_more(self) -> bool:
+        if self._job is None and self._terminated:
+            self._share.refuse_all("stopped by SIGTERM")
+        elif self._job is None:
+            self._share.refuse(ordered_ends(self._whole["prefix"]), "stopped by a cancel")
+            self._begin(self._share.take())
+
+        return self._job is not None or not self._share.is_over
+
+    def _begin(self, node_id: Optional[int]) -> None:
+        if node_id is not None:
+            self._name_output(f"{self._whole['prefix']}.node-{node_id}")
+            self._job = {**self._whole, "node_ids": [node_id], "outcomes": {}, "cancelled": []}
+            self._call = str(node_id).encode()
+            self._give()
+
+    def _name_output(self, output: str) -> None:
+        """Let who looks at what is written while a node runs see of which node it is."""
+        for ending in OUTPUTS:
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self._output + ending, output + ending)
+
+        self._output = output
+
+    def _patience(self) -> Optional[float]:
+        seconds = super()._patience()
+        return PAUSE if seconds is None else min(seconds, PAUSE)
+
+    def _is_pack(self, job: Dict[str, Any]) -> bool:
+        return True
+
+    def _cancel_members(self, node_ids: List[int], grace: float) -> None:
+        self._share.refuse(node_ids, "stopped by a cancel")
+        super()._cancel_members(node_ids, grace)
+
+    def _conclude(self, job: Dict[str, Any], clean: bool) -> None:
+        self._job = None
+
+
+def taker(prefix: str, node_id: int) -> str:
+    """Return what the runner is called that has taken a node, and nothing if none has."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.readlink(f"{prefix}.{node_id}.process")
+
+    return ""
+
+
+def has_lost(prefix: str, runner: str) -> bool:
+    """Return whether a runner is known to be gone."""
+    return os.path.exists(f"{prefix}.{runner}.over")
+
+
+def lead(job: Dict[str, Any], command: List[str]) -> int:
+    """Run a job with runners that a command starts; return with which exit code to end.
+
+    When this process is told to end, it tells the runners in its own way: a signal would go to the command, which may
+    have an idea of its own what that means.
+    """
+    prefix, node_ids = job["prefix"], job["node_ids"]
+
+    if not claim(prefix, own_handle()):
+        return 0
+
+    signal.signal(signal.SIGTERM, lambda signum, frame: order_ends(prefix, node_ids))
+    status = subprocess.Popen(command, start_new_session=True).wait()
+
+    if status < 0 or not have_ended(prefix, node_ids):
+        # Something may be alive: to end it, and to say why, is up to who runs this.
+        return status if status > 0 else 1
+
+    os.symlink(own_handle(), prefix + ".ended")
+    return 0
+
+
+def order_ends(prefix: str, node_ids: List[int]) -> None:
+    with open(f"{prefix}.cancel.{os.getpid()}", "w", encoding="utf-8") as file:
+        json.dump(node_ids, file)
+
+    os.rename(file.name, prefix + ".cancel")
+
+
+def have_ended(prefix: str, node_ids: List[int]) -> bool:
+    """Return whether every node has had a runner, and each of these has ended by itself: then all have their outcomes."""
+    runners = {taker(prefix, node_id) for node_id in node_ids}
+    return all(os.path.lexists(f"{prefix}.{runner}.ended") for runner in runners)
