@@ -43,23 +43,28 @@ def cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """Give a test the cluster; afterwards no job of its own may be there."""
     with slurm.used():
         yield slurm
-
-        try:
-            wait_until(lambda: not slurm.living(tmp_path))
-        except AssertionError:
-            left = slurm.living(tmp_path)
-            slurm.run("scancel", *left)
-            raise AssertionError(f"left in the queue: {left}") from None
+        check_that_none_is_left(slurm, tmp_path)
 
 
 @pytest.fixture
-def own_cluster(slurm: Cluster) -> Iterator[Cluster]:
+def own_cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """Give a test the cluster for itself, so that it may stop the controller; afterwards that runs."""
     with slurm.used(alone=True):
         yield slurm
 
         if not slurm.answers():
             slurm.start_controller()
+
+        check_that_none_is_left(slurm, tmp_path)
+
+
+def check_that_none_is_left(slurm: Cluster, folder: Path) -> None:
+    try:
+        wait_until(lambda: not slurm.living(folder), 60)
+    except AssertionError:
+        left = slurm.living(folder)
+        slurm.run("scancel", *left)
+        raise AssertionError(f"left in the queue: {left}") from None
 
 
 @pytest.fixture
