@@ -20,6 +20,9 @@ echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv 
 exit 1
 """
 
+#: It takes long until the controller is asked.
+HOLDING = NOTED + 'while [ ! -e {until} ]; do sleep 0.02; done\nexec {program} "$@"\n'
+
 #: A cluster whose MaxArraySize is small.
 REFUSING = """#!/bin/sh
 echo sbatch >> {folder}/calls
@@ -54,6 +57,10 @@ class SlurmCommands:
     def lose_answers(self) -> None:
         """Let every sbatch lose its answer from now on."""
         self._write("sbatch", LOSING)
+
+    def hold_submissions(self, until: Path) -> None:
+        """Let every sbatch wait for a file from now on, before it asks the controller."""
+        self._write("sbatch", HOLDING, until=until)
 
     def refuse_arrays_of_more_than(self, most: int) -> None:
         """Let every sbatch refuse large arrays from now on, as Slurm does."""

@@ -48,17 +48,11 @@ def second_slurm(place: Path) -> Iterator[Cluster]:
 def cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """Give a test the cluster; afterwards no job of its own may be there."""
     yield slurm
-
-    try:
-        wait_until(lambda: not slurm.living(tmp_path))
-    except AssertionError:
-        left = slurm.living(tmp_path)
-        slurm.run("scancel", *left)
-        raise AssertionError(f"left in the queue: {left}") from None
+    check_that_none_is_left(slurm, tmp_path)
 
 
 @pytest.fixture
-def own_cluster(second_slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def own_cluster(second_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """Give a test a cluster for itself, so that it may stop the controller; afterwards that runs."""
     monkeypatch.setenv("SLURM_CONF", str(second_slurm.config))
 
@@ -67,6 +61,17 @@ def own_cluster(second_slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> Itera
 
         if not second_slurm.answers():
             second_slurm.start_controller()
+
+        check_that_none_is_left(second_slurm, tmp_path)
+
+
+def check_that_none_is_left(slurm: Cluster, folder: Path) -> None:
+    try:
+        wait_until(lambda: not slurm.living(folder), 60)
+    except AssertionError:
+        left = slurm.living(folder)
+        slurm.run("scancel", *left)
+        raise AssertionError(f"left in the queue: {left}") from None
 
 
 @pytest.fixture

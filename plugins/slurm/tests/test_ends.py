@@ -167,6 +167,8 @@ def test_a_job_that_has_been_put_back_into_the_queue_is_cancelled(cluster, stops
     wait_until(lambda: begun(tmp_path))
     requeue(cluster, handle(dispatch_id))
     wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["PENDING"])
+    # It would begin again in some seconds.
+    cluster.run("scontrol", "hold", handle(dispatch_id))
     assert ct.cancel(dispatch_id)
 
     assert end(dispatch_id).status == Status.CANCELLED

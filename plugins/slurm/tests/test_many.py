@@ -210,8 +210,9 @@ def test_what_has_become_of_many_jobs_is_asked_for_at_once(
 def check_pace(commands: SlurmCommands) -> None:
     """Look at how often squeue is called."""
     before, asked = time.monotonic(), commands.count("squeue")
-    wait_until(lambda: commands.count("squeue") >= asked + 4)
-    seconds, more = time.monotonic() - before, commands.count("squeue") - asked
+    wait_until(lambda: commands.count("squeue") >= asked + 4, 60)
+    more = commands.count("squeue") - asked
+    seconds = time.monotonic() - before
 
     # The pause is half a second at first, and grows with the age of the youngest; besides the one who is in a hurry.
     assert more <= seconds / 0.5 + 2
@@ -295,7 +296,7 @@ def test_the_lost_answer_of_an_array_under_cancels(cluster, commands, options, t
 
 def check_all_is_over(cluster: Cluster, folder: Path) -> None:
     """No job is left, none was submitted twice, no task ran twice, and no file is left."""
-    names = Counter(name for name, _ in cluster.jobs(folder).values() if not name.endswith("-array"))
+    names = Counter((name, job_id.partition("_")[2]) for job_id, (name, _) in cluster.jobs(folder).items())
 
     assert [name for name, count in names.items() if count > 1] == []
     check_that_none_ran_twice(folder)
@@ -306,16 +307,14 @@ def check_all_is_over(cluster: Cluster, folder: Path) -> None:
 def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_carried_out_once(
     cluster, commands, options, stops: Stops, home, tmp_path
 ) -> None:
-    real = (commands.folder / "sbatch").read_text()
-    (commands.folder / "sbatch").write_text(
-        real.replace("exec ", f"while [ ! -e {tmp_path}/let ]; do sleep .02; done\nexec ")
-    )
+    commands.hold_submissions(tmp_path / "let")
     dispatch_id = dispatch_many(1, tmp_path, SlurmExecutor(**options))
     wait_until(lambda: commands.count("sbatch") == 1)
     kill_dispatcher(home)
     ct.get_result(dispatch_id)
     before = len(stops.calls())
     wait_until(lambda: any(call.hook == "find" for call in stops.calls()[before:]))
+    assert cluster.jobs(tmp_path) == {}
     (tmp_path / "let").touch()
     (tmp_path / "go").touch()
 
@@ -327,15 +326,13 @@ def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_carried_out_onc
 def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_taken_back(
     cluster, commands, options, stops: Stops, home, tmp_path
 ) -> None:
-    real = (commands.folder / "sbatch").read_text()
-    (commands.folder / "sbatch").write_text(
-        real.replace("exec ", f"while [ ! -e {tmp_path}/let ]; do sleep .02; done\nexec ")
-    )
+    commands.hold_submissions(tmp_path / "let")
     dispatch_id = dispatch_many(1, tmp_path, SlurmExecutor(**options))
     wait_until(lambda: commands.count("sbatch") == 1)
     kill_dispatcher(home)
     assert ct.cancel(dispatch_id)
     wait_until(lambda: any(call.hook == "find" for call in stops.calls()))
+    assert cluster.jobs(tmp_path) == {}
     (tmp_path / "let").touch()
 
     assert end(dispatch_id).status == Status.CANCELLED
