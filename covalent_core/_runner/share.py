@@ -47,9 +47,6 @@ class Share:
 
     def take(self) -> Optional[int]:
         """Take the next member that can begin, and return None if none can yet."""
-        # A network file system shows what others have written to who opens the folder.
-        os.close(os.open(os.path.dirname(self._prefix), os.O_RDONLY))
-
         for node_id, needs in list(self._free.items()):
             ends = [self._end_of(need) for need in needs]
 
@@ -117,6 +114,7 @@ class SharingSupervisor(Supervisor):
         os.symlink(self._handle, self._end)
 
     def _has_more(self) -> bool:
+        """Begin the next member if none runs; return whether one does, or some are left."""
         if self._job is None and self._terminated:
             self._share.refuse_all("stopped by SIGTERM")
         elif self._job is None:
@@ -198,6 +196,6 @@ def order_ends(prefix: str, node_ids: List[int]) -> None:
 
 
 def have_ended(prefix: str, node_ids: List[int]) -> bool:
-    """Return whether every node has had a runner, and each of these has ended by itself: then all have their outcomes."""
+    """Return whether every node has had a runner and each of these has ended by itself; then all have outcomes."""
     runners = {taker(prefix, node_id) for node_id in node_ids}
     return all(os.path.lexists(f"{prefix}.{runner}.ended") for runner in runners)

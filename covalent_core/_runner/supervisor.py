@@ -475,6 +475,9 @@ class Supervisor:
 
 def ordered_ends(prefix: str) -> List[int]:
     """Return the nodes of a pack that are to be ended while the others go on."""
+    # Who opens a folder of a network file system sees what others have written there since.
+    os.close(os.open(os.path.dirname(prefix), os.O_RDONLY))
+
     with contextlib.suppress(FileNotFoundError), open(prefix + ".cancel", encoding="utf-8") as file:
         node_ids: List[int] = json.load(file)
         return node_ids

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import test_conformance
 from cluster import Cluster
-from probes import alive, processes_with, wait_until
+from probes import alive, kill_dispatcher, processes_with, wait_until
 from tasks import spread_tasks
 from test_ends import end, handle, requeue
 
@@ -214,6 +214,7 @@ def test_a_runner_that_is_killed_costs_the_others_nothing(cluster, options, tmp_
     check_nothing_left(cluster, tmp_path)
 
 
+@pytest.mark.long
 def test_the_process_that_leads_is_killed(cluster, options, tmp_path) -> None:
     dispatch_id = dispatch(tmp_path, options)
     until_begun(tmp_path, "0", "1", "2", "3")
@@ -237,10 +238,14 @@ def test_a_job_that_is_cancelled_from_outside(cluster, options, tmp_path) -> Non
     check_nothing_left(cluster, tmp_path)
 
 
-def test_a_job_that_is_put_back_into_the_queue_does_not_begin_its_members_twice(cluster, options, tmp_path) -> None:
+@pytest.mark.long
+def test_a_job_that_slurm_starts_again_does_not_begin_its_members_twice(cluster, options, home, tmp_path) -> None:
     dispatch_id = dispatch(tmp_path, options)
     until_begun(tmp_path, "0", "1", "2", "3")
-    requeue(cluster, handle(dispatch_id))
+    job_id = handle(dispatch_id)
+    kill_dispatcher(home)
+    requeue(cluster, job_id)
+    wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["FAILED"], 60)
     end(dispatch_id)
 
     assert set(statuses(dispatch_id)) == {"FAILED"}
