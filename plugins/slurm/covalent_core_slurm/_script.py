@@ -148,8 +148,8 @@ class Script:
         runner, first = f"{quote_path(self.python_path)} bundle.pyz", []
 
         if self.spread:
-            # An older srun takes no heed of what sbatch was told of this.
-            cpus = {name: self.options[name] for name in ("cpus-per-task",) if name in self.options}
+            # Since Slurm 22.05 srun does not take this one from sbatch.
+            cpus = {"cpus-per-task": self.options.get("cpus-per-task", False)}
             srun = self._srun({**SPREAD, **cpus}, '--task-epilog="$PWD/over.sh"')
             runner, first = f"{runner} --spread {srun} {runner} --share SLURM_PROCID", [_OVER]
         elif self.use_srun:

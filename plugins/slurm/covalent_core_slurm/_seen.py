@@ -42,7 +42,7 @@ class Seen:
         if len(job.tasks) > 1 and (new := over - self._reported.setdefault(job.ticket, set())):
             found = await self._fetched_results(job, location, new)
             names = {f"{job.ticket}.{node_id}{ending}" for node_id in new for ending in (".outcome", ".value")}
-            job.report_results({name: found[name] for name in names & found.keys() if not _is_terminated(found[name])})
+            job.report_results({n: found[n] for n in names & found.keys() if not _is_terminated(n, found[n])})
             self._reported[job.ticket] |= new
 
         if not sight.ended:
@@ -106,8 +106,12 @@ class Seen:
                 job.report_output(node_id, texts.get("stdout", ""), texts.get("stderr", ""))
 
 
-def _is_terminated(path: Path) -> bool:
+def _is_terminated(name: str, path: Path) -> bool:
     """Return whether it is the outcome of a node that was ended: who has ended it says why, or the end of the job."""
+    if not name.endswith(".outcome"):
+        # The core may have moved a value that it has had by another way.
+        return False
+
     with path.open("rb") as file:
         return file.read(len(TERMINATED)) == TERMINATED
 
