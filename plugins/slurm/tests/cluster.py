@@ -59,16 +59,6 @@ class Cluster:
         order.with_suffix(".part").rename(order)
         wait_until(lambda: not order.exists(), 40)
 
-    @contextmanager
-    def used(self, *, alone: bool = False) -> Iterator[None]:
-        """While this lasts, nobody who must be alone uses it; or nobody else at all."""
-        with open(self.folder / "turn", "ab") as turn, open(self.folder / "using", "ab") as using:
-            # Who waits to be alone lets nobody else begin.
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            fcntl.flock(using, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            fcntl.flock(turn, fcntl.LOCK_UN)
-            yield
-
     def jobs(self, folder: Path | None = None) -> dict[str, tuple[str, str]]:
         """Return by their ids the names and states of all jobs that the controller knows, or of those with files here.
 

@@ -18,12 +18,8 @@ from covalent_core.testing._warm import WarmDispatcher
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, and end with what needs the cluster for itself."""
-    items.sort(key=lambda item: (item.get_closest_marker("xdist_group") is not None, not _is_long(item)))
-
-
-def _is_long(item: pytest.Item) -> bool:
-    return item.get_closest_marker("long") is not None
+    """Begin with what takes long."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
@@ -41,21 +37,27 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """Give a test the cluster; afterwards no job of its own may be there."""
-    with slurm.used():
-        yield slurm
-        check_that_none_is_left(slurm, tmp_path)
+    yield slurm
+    check_that_none_is_left(slurm, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def second_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Start another Slurm, for those who test one after the other."""
+    with shared_cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def own_cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
-    """Give a test the cluster for itself, so that it may stop the controller; afterwards that runs."""
-    with slurm.used(alone=True):
-        yield slurm
+def own_cluster(second_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Give a test a cluster for itself, so that it may stop the controller; afterwards that runs."""
+    monkeypatch.setenv("SLURM_CONF", str(second_slurm.config))
+    yield second_slurm
 
-        if not slurm.answers():
-            slurm.start_controller()
+    if not second_slurm.answers():
+        second_slurm.start_controller()
 
-        check_that_none_is_left(slurm, tmp_path)
+    check_that_none_is_left(second_slurm, tmp_path)
 
 
 def check_that_none_is_left(slurm: Cluster, folder: Path) -> None:

@@ -18,8 +18,8 @@ from covalent_core_slurm import SlurmExecutor
 
 TASKS = tasks()
 
-# What forgets all jobs must be alone.
-pytestmark = pytest.mark.xdist_group("controller")
+# In a row with those who stop the controller: they have a cluster for themselves.
+pytestmark = pytest.mark.long
 
 #: What becomes of the elements of an array that runs, and of one that waits.
 ENDS = [

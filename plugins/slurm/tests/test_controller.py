@@ -17,8 +17,8 @@ from covalent_core_slurm import SlurmExecutor
 TASKS = tasks()
 
 
-# All of them in a row, because each has the cluster for itself.
-pytestmark = pytest.mark.xdist_group("controller")
+# All of them in a row: they have a cluster for themselves.
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
