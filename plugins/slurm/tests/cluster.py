@@ -59,13 +59,6 @@ class Cluster:
         order.with_suffix(".part").rename(order)
         wait_until(lambda: not order.exists(), 40)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While this lasts, nobody else who must be alone with it uses it."""
-        with open(self.folder / "turn", "ab") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            yield
-
     def jobs(self, folder: Path | None = None) -> dict[str, tuple[str, str]]:
         """Return by their ids the names and states of all jobs that the controller knows, or of those with files here.
 

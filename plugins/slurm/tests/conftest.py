@@ -18,29 +18,19 @@ from covalent_core.testing._warm import WarmDispatcher
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that at the end nobody waits for it alone."""
+    """Begin with what takes long."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that all who test at once share."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-
-
-@pytest.fixture(scope="session")
-def slurm(place: Path) -> Iterator[Cluster]:
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Start Slurm; its commands are for everybody who is started from here, and for who logs in."""
-    with shared_cluster(place / "slurm") as cluster, pytest.MonkeyPatch.context() as patch:
+    folder = tmp_path_factory.getbasetemp()
+    # All that were started together share one.
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    with shared_cluster(folder / "slurm") as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(cluster.config))
-        yield cluster
-
-
-@pytest.fixture(scope="session")
-def second_slurm(place: Path) -> Iterator[Cluster]:
-    """Start another Slurm, for those who need one for themselves."""
-    with shared_cluster(place / "second-slurm") as cluster:
         yield cluster
 
 
@@ -51,18 +41,23 @@ def cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     check_that_none_is_left(slurm, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def second_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Start another Slurm, for those who test one after the other."""
+    with shared_cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def own_cluster(second_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """Give a test a cluster for itself, so that it may stop the controller; afterwards that runs."""
     monkeypatch.setenv("SLURM_CONF", str(second_slurm.config))
+    yield second_slurm
 
-    with second_slurm.alone():
-        yield second_slurm
+    if not second_slurm.answers():
+        second_slurm.start_controller()
 
-        if not second_slurm.answers():
-            second_slurm.start_controller()
-
-        check_that_none_is_left(second_slurm, tmp_path)
+    check_that_none_is_left(second_slurm, tmp_path)
 
 
 def check_that_none_is_left(slurm: Cluster, folder: Path) -> None:

@@ -16,7 +16,8 @@ from covalent_core_slurm import SlurmExecutor
 
 TASKS = tasks()
 
-#: They come one after the other, because each has the cluster for itself.
+
+# All of them in a row: they have a cluster for themselves.
 pytestmark = pytest.mark.long
 
 
