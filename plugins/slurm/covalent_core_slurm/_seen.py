@@ -16,8 +16,8 @@ from covalent_core_slurm._watch import Sight
 #: The beginning of the names of files that hold what a node has written which is not the only one that runs.
 NODE = ".node-"
 
-#: The beginning of the outcome of a node that has not come to its end by itself.
-TERMINATED = b'{"status": "TERMINATED"'
+#: The beginnings of the outcome of a node that has not come to its end by itself, or has because it was told to.
+TERMINATED = (b'{"status": "TERMINATED"', b'{"status": "CANCELLED"')
 
 
 class Seen:
@@ -113,7 +113,7 @@ def _is_terminated(name: str, path: Path) -> bool:
         return False
 
     with path.open("rb") as file:
-        return file.read(len(TERMINATED)) == TERMINATED
+        return file.read(max(map(len, TERMINATED))).startswith(TERMINATED)
 
 
 def outputs(files: Mapping[str, int], running: Sequence[int]) -> Mapping[int, Mapping[str, int]]:

@@ -47,8 +47,9 @@ def executor(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmExecutor:
     return SlurmExecutor(remote_workdir=str(tmp_path / "far"), grace=0.5)
 
 
-def test_a_job_that_is_cancelled_from_outside_is_not_tried_again(cluster, executor, tmp_path) -> None:
-    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor, retries=2)
+@pytest.mark.parametrize(("task", "arguments"), [(TASKS.work, ()), (TASKS.clean_up, (0,))], ids=["work", "checkpoint"])
+def test_a_job_that_is_cancelled_from_outside_is_not_tried_again(cluster, executor, tmp_path, task, arguments) -> None:
+    dispatch_id = dispatch(task, str(tmp_path), *arguments, executor=executor, retries=2)
     wait_until(lambda: begun(tmp_path))
     job_id = handle(dispatch_id)
     cluster.run("scancel", job_id)

@@ -290,7 +290,8 @@ class TestSpread(test_conformance.TestOnTheLoginNode):
     """What an executor owes to packs, where one task of the job runs the members one after the other."""
 
     def executor(self, folder: Path) -> Any:
-        return SlurmExecutor(remote_workdir=str(folder / "far"), grace=0.5, spread=True, ntasks=1)
+        self.far = folder / "far"
+        return SlurmExecutor(remote_workdir=str(self.far), grace=0.5, spread=True, ntasks=1)
 
     @pytest.mark.parametrize("cell", [cell for cell in MEMBER_CELLS if cell.stop == "during-run"], ids=str)
     def test_pack_matrix(self, bench: Bench, cell: MemberCell) -> None:

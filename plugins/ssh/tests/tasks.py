@@ -25,6 +25,14 @@ def count(folder, seconds=0.0, payload=b""):
     return len(payload)
 
 
+def count_until_told(folder):
+    """Leave a line for each time this was run, and go on until there is a file ``go``."""
+    count(folder)
+
+    while not Path(folder, "go").exists():
+        time.sleep(0.01)
+
+
 def be_hostile(folder):
     """Fork, leave the session, ignore SIGTERM, close and exec: all that makes a process hard to end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

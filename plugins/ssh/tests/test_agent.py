@@ -10,7 +10,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 from probes import alive, wait_until
-from tasks import count, runs_in
+from tasks import count_until_told, runs_in
 
 from covalent_core import Job
 from covalent_core._bundle import pack
@@ -67,8 +67,8 @@ def other_agent(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, agent):
-    """Return the folder of a job that has been uploaded."""
-    function, call = cloudpickle.dumps(count), cloudpickle.dumps(((tmp_path, 0.2), {}))
+    """Return the folder of a job that has been uploaded; once started it goes on until it is waited for."""
+    function, call = cloudpickle.dumps(count_until_told), cloudpickle.dumps(((tmp_path,), {}))
     job = Job("1", TICKET, 0, (TaskCall(0, "count", function, call, {}),))
     path = tmp_path / "work" / TICKET
     path.mkdir()
@@ -81,6 +81,7 @@ def start(agent, folder):
 
 
 def wait(agent, folder, handle):
+    Path(folder).parents[1].joinpath("go").touch()
     return agent.ask("wait", ticket=TICKET, folder=folder, handle=handle, lease=0, node_ids=[1])
 
 
