@@ -149,7 +149,9 @@ def _serve(options: argparse.Namespace) -> None:
     from covalent_core._dispatcher import Dispatcher
     from covalent_core._home import find_home
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Of the libraries that executors use only what the user should know: some tell of each command.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("covalent_core").setLevel(logging.INFO)
     home = find_home()
 
     if not Dispatcher(home, idle_seconds=options.idle_seconds).serve() and options.idle_seconds is None:

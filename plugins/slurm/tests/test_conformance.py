@@ -34,10 +34,14 @@ class TestOnTheLoginNode(ExecutorSuite):
         if living := super().alive(ticket, noted):
             return living
 
+        def settled() -> bool:
+            folder = self.far / ticket
+            ended = not folder.exists() or os.path.lexists(folder / f"results/{ticket}.ended")
+            return not ended or ticket not in self.cluster.living().values()
+
         # The controller hears of the end of a job some milliseconds after it, seconds where this machine is busy.
-        if not (folder := self.far / ticket).exists() or os.path.lexists(folder / f"results/{ticket}.ended"):
-            with suppress(AssertionError):
-                wait_until(lambda: ticket not in self.cluster.living().values(), 10)
+        with suppress(AssertionError):
+            wait_until(settled, 10)
 
         return [name for name in self.cluster.living().values() if name == ticket]
 

@@ -42,6 +42,11 @@ def test_a_workflow_gives_its_result_and_leaves_nothing(far, line, executor) -> 
     assert far.runners() == []
 
 
+def test_the_log_of_the_dispatcher_is_silent_when_all_is_well(home, executor) -> None:
+    assert run_one(executor, lambda: 1).result == 1
+    assert (home / "dispatcher.log").read_text() == ""
+
+
 def test_a_task_is_outside_of_our_session_and_knows_where_it_is(far, executor) -> None:
     result = run_one(executor, lambda: (os.getsid(0), os.getppid(), os.getcwd(), os.environ["HOME"], sys.argv[1:]))
     session, _, folder, home, arguments = result.result
