@@ -21,8 +21,16 @@ from covalent_core_slurm import SlurmExecutor
 
 TASKS = tasks()
 
+pytestmark = pytest.mark.long
+
 #: Options with which a job does not begin.
 LATER = {"begin": "now+1hour"}
+
+
+@pytest.fixture
+def cluster(own_cluster: Cluster) -> Cluster:
+    """Return one where nobody else has to look through so many jobs."""
+    return own_cluster
 
 
 @pytest.fixture
@@ -131,7 +139,6 @@ def test_an_array_that_is_too_large_for_the_cluster_goes_in_as_several(cluster, 
     assert sorted(arrays(cluster, tmp_path).values()) == [2, 2, 3]
 
 
-@pytest.mark.long
 def test_a_thousand_tasks(cluster, commands, options, tmp_path) -> None:
     before = time.monotonic()
     dispatch_id = dispatch_many(1000, tmp_path, SlurmExecutor(**options, options=LATER))
@@ -150,7 +157,6 @@ def test_a_thousand_tasks(cluster, commands, options, tmp_path) -> None:
     assert cluster.living(tmp_path) == {}
 
 
-@pytest.mark.long
 def test_pending_and_running_jobs_are_cancelled_with_few_calls(cluster, commands, options, tmp_path) -> None:
     waiting, running = SlurmExecutor(**options, options=LATER), SlurmExecutor(**options)
 
@@ -243,7 +249,6 @@ def test_the_controller_is_not_pressed_while_a_job_does_what_comes_after_its_tas
     assert end(dispatch_id).result == "0"
 
 
-@pytest.mark.long
 def test_lost_answers_under_cancels_leak_nothing_and_start_nothing_twice(cluster, commands, options, tmp_path) -> None:
     commands.lose_answers()
     executor = SlurmExecutor(**options, options=LATER)
