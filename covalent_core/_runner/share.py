@@ -115,7 +115,7 @@ class SharingSupervisor(Supervisor):
 
     def _has_more(self) -> bool:
         """Begin the next member if none runs; return whether one does, or some are left."""
-        if self._job is None and self._terminated:
+        if self._job is None and self._signals.terminated:
             self._share.refuse_all("stopped by SIGTERM")
         elif self._job is None:
             self._share.refuse(ordered_ends(self._whole["prefix"]), "stopped by a cancel")

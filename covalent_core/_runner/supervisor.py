@@ -9,14 +9,14 @@ import selectors
 import signal
 import socket
 import time
-import traceback
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import MESSAGE_BYTES, OUTPUTS
-from .processes import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, claim, own_handle, set_process_option
+from .processes import PR_SET_CHILD_SUBREAPER, claim, own_handle, set_process_option
 from .records import Spool, overruled, read_outcome, record_of, redirect_output, version_note, write_outcome
+from .signals import Signals
 from .tree import Tree
-from .worker import Progress, work
+from .workers import Workers
 
 
 class Supervisor:
@@ -38,39 +38,27 @@ class Supervisor:
         self._lease = lease
         self._handle = own_handle()
         self._selector = selectors.DefaultSelector()
-        self._tree = Tree()
-        self._line: Optional[socket.socket] = None
-        self._used = False
+        self._signals = Signals()
+        self._workers = Workers(self._selector, self._on_answer, self._give_up)
         self._job: Optional[Dict[str, Any]] = None
         #: The prefix of a job that ended when there was no dispatcher to be told.
         self._alone: Optional[str] = None
         self._unreleased: Dict[str, Dict[str, Any]] = {}
-        self._progress = Progress()
         self._call = b""
         self._begun = 0.0
         self._stopping: Optional[Tuple[str, str, Optional[int]]] = None
         self._answered = False
         self._deadline = 0.0
-        self._terminated = False
-        self._wakeup, self._wakeup_write = os.pipe()
-
-        for end in (self._wakeup, self._wakeup_write):
-            os.set_blocking(end, False)
-
-        signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
-        signal.signal(signal.SIGTERM, self._on_terminate)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        #: What a backend may send before the time of a job is over, and what would have become of it.
-        self._warnings = {
-            signum: signal.signal(signum, lambda signum, frame: None) for signum in (signal.SIGUSR1, signal.SIGUSR2)
-        }
-        self._selector.register(self._wakeup, selectors.EVENT_READ, self._on_wakeup)
+        self._selector.register(self._signals.arrival, selectors.EVENT_READ, self._on_signal)
 
         if commands is not None:
             self._selector.register(commands, selectors.EVENT_READ, self._on_command)
 
-        self._start_worker()
+        self._workers.start({})
+
+    @property
+    def _tree(self) -> Tree:
+        return self._workers.tree
 
     def serve(self) -> None:
         """Go on until there is no job and nobody who could send one."""
@@ -95,7 +83,7 @@ class Supervisor:
             os.symlink(self._handle, self._alone + ".ended")
 
     def _has_more(self) -> bool:
-        return self._job is not None or (self._commands is not None and not self._terminated)
+        return self._job is not None or (self._commands is not None and not self._signals.terminated)
 
     def run(self, job: Dict[str, Any], call: bytes = b"") -> None:
         """Take a job, unless it is not there or, where there is no dispatcher to know, another process has it."""
@@ -118,92 +106,28 @@ class Supervisor:
     def _give(self) -> None:
         """Give the job, or what is left of it, to the worker."""
         assert self._job is not None
-
-        if self._job.get("fresh") and self._used:
-            self._tree.end()
-
-        if not self._tree.has_worker:
-            self._start_worker()
-
-        assert self._line is not None
-        self._used = True
+        fresh = bool(self._job.get("fresh"))
+        self._workers.give(self._job["prefix"], self._call, self._job["outcomes"], fresh=fresh)
         self._answered, self._begun = False, time.monotonic()
-        self._progress.clear()
-        self._line.send(self._job["prefix"].encode() + b"\n" + self._call)
 
-    def _start_worker(self) -> None:
-        """Fork the worker: this process stays small and has one thread, so the fork costs about a millisecond."""
-        self._forget_worker()
-        self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        parent = os.getpid()
-        self._used = False
-        worker = os.fork()
+    def _give_up(self) -> None:
+        """In a worker: give up what is not for it."""
+        self._signals.undo()
 
-        if worker == 0:
-            try:
-                self._become_worker(parent)
-                work(far, self._progress, self._job["outcomes"] if self._job else {})
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
+        if self._lock >= 0:
+            os.close(self._lock)
 
-        self._tree = Tree(worker)
-        far.close()
-        self._line.setblocking(False)
-        self._selector.register(self._line, selectors.EVENT_READ, self._on_answer)
+        if self._commands is not None:
+            self._commands.close()
 
-    def _become_worker(self, parent: int) -> None:
-        set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-        if os.getppid() != parent:
-            os._exit(1)
-
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-
-        for signum in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(signum, signal.SIG_DFL)
-
-        for signum, before in self._warnings.items():
-            signal.signal(signum, before)
-
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        self._selector.close()
-
-        for end in (self._wakeup, self._wakeup_write, self._lock):
-            if end >= 0:
-                os.close(end)
-
-        for line in (self._line, self._commands):
-            if line is not None:
-                line.close()
-
-    def _forget_worker(self) -> None:
-        if self._line is not None:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(self._line)
-
-            self._line.close()
-
-        self._line = None
-
-    def _on_terminate(self, signum: int, frame: Any) -> None:
-        self._terminated = True
-
-    def _on_wakeup(self) -> None:
-        came = b""
-
-        with contextlib.suppress(BlockingIOError):
-            came = os.read(self._wakeup, 4096)
-
+    def _on_signal(self) -> None:
+        warnings = self._signals.warnings()
         self._tree.reap()
 
-        for signum in self._warnings.keys() & set(came):
+        for signum in warnings:
             self._tree.warn(signum)
 
-        if self._terminated and self._job is not None:
+        if self._signals.terminated and self._job is not None:
             self._stop("TERMINATED", "stopped by SIGTERM", self._job["grace"])
 
     def _patience(self) -> Optional[float]:
@@ -261,7 +185,7 @@ class Supervisor:
             return
 
         for node_id in new:
-            self._progress.cancel(job["node_ids"].index(node_id))
+            self._workers.progress.cancel(job["node_ids"].index(node_id))
 
         self._tree.halt()
         self._take_outcomes()
@@ -281,7 +205,7 @@ class Supervisor:
         self._take_outcomes()
 
         if node_id is not None and node_id == self._running() and node_id not in self._job["outcomes"]:
-            self._progress.hold()
+            self._workers.progress.hold()
             self._stop(status, error, grace, only=node_id)
 
         self._tree.go_on()
@@ -289,7 +213,7 @@ class Supervisor:
     def _running(self) -> int:
         """Return the node that has begun last; exact while the worker is halted."""
         assert self._job is not None
-        node_id: int = self._job["node_ids"][self._progress.place]
+        node_id: int = self._job["node_ids"][self._workers.progress.place]
         return node_id
 
     # --- the line to the dispatcher ---
@@ -362,24 +286,9 @@ class Supervisor:
 
     def _take_outcomes(self) -> bytes:
         """Take all that the worker has said; return its word that it has done with the job, if it was there."""
-        while self._line is not None:
-            try:
-                message = self._line.recv(2 * MESSAGE_BYTES)
-            except BlockingIOError:
-                break
-            except ConnectionResetError:
-                message = b""
-
-            if not message:
-                with contextlib.suppress(KeyError):
-                    self._selector.unregister(self._line)
-
-                break
-
-            header, _, record = message.partition(b"\n")
-            word, node_id = header.split()
+        for word, node_id, record in self._workers.answers():
             self._begun = time.monotonic()
-            self._keep(int(node_id), record, last=word != b"done")
+            self._keep(node_id, record, last=word != b"done")
 
             if word != b"done":
                 return word
@@ -469,8 +378,8 @@ class Supervisor:
             last = job.get("last")
             self._say({"ticket": job["ticket"], "node": last, "ended": True}, job["outcomes"].get(last, b""))
 
-        if not clean and self._commands is not None and not self._terminated:
-            self._start_worker()
+        if not clean and self._commands is not None and not self._signals.terminated:
+            self._workers.start({})
 
 
 def ordered_ends(prefix: str) -> List[int]:
