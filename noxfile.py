@@ -26,7 +26,7 @@ PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.t
 SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 
 #: Those of the plugins wait even more, for hosts and clusters, and the suite for executors is most of them.
-SUITES_SIDE_BY_SIDE = ("--numprocesses=8", "--dist=load", "--maxschedchunk=1")
+SUITES_SIDE_BY_SIDE = ("--numprocesses=5", "--dist=load", "--maxschedchunk=1")
 
 #: What the tests of the plugins need of the machine: a program, and the Debian package that brings it.
 PROGRAMS = {
