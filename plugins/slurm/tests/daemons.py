@@ -195,9 +195,9 @@ class Daemons:
         files = [f"--{option}={self._folder / name}" for option, name in places.items()]
         user = ["--user=root"] if os.getuid() == 0 else []
         self._start("mariadbd", "mariadbd", *DATABASE, *files, *user, f"--port={self._port + 2}")
-        wait_until(lambda: (self._folder / "munge.socket.2").exists() and not is_free(self._port + 2), 30)
+        wait_until(lambda: (self._folder / "munge.socket.2").exists() and listens(self._port + 2), 30)
         self._start("slurmdbd", "slurmdbd", "-D")
-        wait_until(lambda: not is_free(self._port + 1), 30)
+        wait_until(lambda: listens(self._port + 1), 30)
 
     def start_controller(self, *, afresh: bool = False) -> None:
         """Return when it answers.
@@ -322,6 +322,14 @@ def free_ports(count: int) -> int:
         first = 20_000 + (first - 20_000 + count) % 12_000
 
     return first
+
+
+def listens(port: int) -> bool:
+    """Return whether somebody listens at a port; to look whether it is free could take it from who is about to."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+
+    return False
 
 
 def is_free(port: int) -> bool:
