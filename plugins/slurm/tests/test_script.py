@@ -136,14 +136,14 @@ def test_time_limits_are_understood_as_sbatch_does(time: str, seconds: int | Non
     [
         ("~/a b", "/home/me/a b"),
         ("~", "/home/me"),
-        ("$WORK/x", "/work/x"),
-        ("${WORK}y", "/worky"),
+        ("$SCRATCH/x", "/scratch/x"),
+        ("${SCRATCH}y", "/scratchy"),
         ("a`id`$(id)\"'\\", "a`id`$(id)\"'\\"),
         ("$5", "$5"),
     ],
 )
 def test_a_path_means_what_the_user_wrote(path: str, means: str) -> None:
     command = ["sh", "-c", f"printf %s {quote_path(path)}"]
-    environment = {"HOME": "/home/me", "WORK": "/work", "PATH": "/usr/bin:/bin"}
+    environment = {"HOME": "/home/me", "SCRATCH": "/scratch", "PATH": "/usr/bin:/bin"}
 
     assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == means
