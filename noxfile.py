@@ -94,7 +94,7 @@ def soak(session: nox.Session) -> None:
     """Play random schedules, as many as you want (``nox -s soak -- --cases 1000000``), then 32 clients for a minute."""
     install_groups(session, "test")
     session.install("--editable", ".")
-    session.run("python", "tests/model/schedules.py", *(session.posargs or ["--cases", "100000"]))
+    session.run("python", "tests/schedules/play.py", *(session.posargs or ["--cases", "100000"]))
     session.run("pytest", "tests/concurrency", env={"COVALENT_CORE_TEST_SECONDS": "60"})
 
 

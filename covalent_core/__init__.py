@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from covalent_core import executor as executor
-    from covalent_core._api import cancel, dispatch, dispatch_sync, get_result, list_dispatches, redispatch
-    from covalent_core._cancellation import CancelOutcome, CancelTarget
-    from covalent_core._deps import DepsBash, DepsCall, DepsPip
-    from covalent_core._electron import Electron, electron, wait
-    from covalent_core._job import Job, Results
-    from covalent_core._lattice import Lattice, lattice
-    from covalent_core._result import Result
-    from covalent_core._status import Status
-    from covalent_core._task import Task, checkpoint, current_task
+    from covalent_core._client.api import cancel, dispatch, dispatch_sync, get_result, list_dispatches, redispatch
+    from covalent_core._client.result import Result
+    from covalent_core._compose.electron import Electron, electron, wait
+    from covalent_core._compose.lattice import Lattice, lattice
+    from covalent_core._model.cancellation import CancelOutcome, CancelTarget
+    from covalent_core._model.job import Job, Results
+    from covalent_core._model.status import Status
+    from covalent_core._runner.deps import DepsBash, DepsCall, DepsPip
+    from covalent_core._runner.task import Task, checkpoint, current_task
     from covalent_core.errors import CovalentError, TaskCancelledError, TaskRuntimeError
     from covalent_core.hookspecs import hookimpl
 
@@ -57,33 +57,33 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CancelOutcome": "_cancellation",
-    "CancelTarget": "_cancellation",
+    "CancelOutcome": "_model.cancellation",
+    "CancelTarget": "_model.cancellation",
     "CovalentError": "errors",
-    "DepsBash": "_deps",
-    "DepsCall": "_deps",
-    "DepsPip": "_deps",
-    "Electron": "_electron",
-    "Job": "_job",
-    "Lattice": "_lattice",
-    "Result": "_result",
-    "Results": "_job",
-    "Status": "_status",
-    "Task": "_task",
+    "DepsBash": "_runner.deps",
+    "DepsCall": "_runner.deps",
+    "DepsPip": "_runner.deps",
+    "Electron": "_compose.electron",
+    "Job": "_model.job",
+    "Lattice": "_compose.lattice",
+    "Result": "_client.result",
+    "Results": "_model.job",
+    "Status": "_model.status",
+    "Task": "_runner.task",
     "TaskCancelledError": "errors",
     "TaskRuntimeError": "errors",
-    "cancel": "_api",
-    "checkpoint": "_task",
-    "current_task": "_task",
-    "dispatch": "_api",
-    "dispatch_sync": "_api",
-    "electron": "_electron",
-    "get_result": "_api",
+    "cancel": "_client.api",
+    "checkpoint": "_runner.task",
+    "current_task": "_runner.task",
+    "dispatch": "_client.api",
+    "dispatch_sync": "_client.api",
+    "electron": "_compose.electron",
+    "get_result": "_client.api",
     "hookimpl": "hookspecs",
-    "lattice": "_lattice",
-    "list_dispatches": "_api",
-    "redispatch": "_api",
-    "wait": "_electron",
+    "lattice": "_compose.lattice",
+    "list_dispatches": "_client.api",
+    "redispatch": "_client.api",
+    "wait": "_compose.electron",
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from covalent_core.errors import CovalentError
 
 if TYPE_CHECKING:
-    from covalent_core._result import Result
+    from covalent_core._client.result import Result
 
 COLOURS = {
     "COMPLETED": "green",
@@ -71,7 +71,7 @@ def _list(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from covalent_core._api import list_dispatches
+    from covalent_core._client.api import list_dispatches
 
     table = Table(Column("dispatch", no_wrap=True, min_width=36), "lattice", "status", "started", "ended")
 
@@ -89,7 +89,7 @@ def _show(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from covalent_core._api import get_result
+    from covalent_core._client.api import get_result
     from covalent_core.errors import ResultTimeoutError
 
     result = get_result(options.dispatch_id)
@@ -123,7 +123,7 @@ def _nodes_table(result: Result) -> Any:
 
 
 def _cancel(options: argparse.Namespace) -> None:
-    from covalent_core._api import cancel
+    from covalent_core._client.api import cancel
 
     outcome = cancel(options.dispatch_id, options.task, reason=options.reason)
     print(outcome)
@@ -134,7 +134,7 @@ def _executors(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from covalent_core._executors import installed
+    from covalent_core._executors.installed import installed
 
     table = Table("name", "class", "package")
 
@@ -146,7 +146,7 @@ def _executors(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from covalent_core._dispatcher import Dispatcher
+    from covalent_core._dispatch.dispatcher import Dispatcher
     from covalent_core._home import find_home
 
     # Of the libraries that executors use only what the user should know: some tell of each command.

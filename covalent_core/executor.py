@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from covalent_core._executors import installed, load_class
+from covalent_core._executors.installed import installed, load_class
 from covalent_core.errors import ExecutorNotFoundError
 
 #: The plugins of this project, to tell whoever misses one what to install.

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookimplMarker, HookspecMarker
 
 if TYPE_CHECKING:
-    from covalent_core._job import Job, Results
+    from covalent_core._model.job import Job, Results
 
 PROJECT = "covalent_core"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from probes import Stops, arguments_of, ending, processes_of
 
-from covalent_core import _executors, _spawn
+from covalent_core._client import spawn
+from covalent_core._executors import installed
 from covalent_core.testing._warm import WarmDispatcher
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -28,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "home"
     monkeypatch.setenv("COVALENT_CORE_HOME", str(folder))
     monkeypatch.setenv("COVALENT_CORE_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.setattr(_spawn, "DetachedProcess", WarmDispatcher)
+    monkeypatch.setattr(spawn, "DetachedProcess", WarmDispatcher)
 
     with ending(folder):
         yield folder
@@ -58,6 +59,6 @@ def installed_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Install the example executors for this process and for the dispatchers that it starts."""
     monkeypatch.syspath_prepend(str(PLUGINS))
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
-    _executors._entry_points.cache_clear()
+    installed._entry_points.cache_clear()
     yield
-    _executors._entry_points.cache_clear()
+    installed._entry_points.cache_clear()

@@ -13,7 +13,7 @@ from probes import alive, wait_until
 
 import covalent_core as ct
 from covalent_core._home import find_home
-from covalent_core._store import Store
+from covalent_core._store.store import Store
 
 
 @ct.electron

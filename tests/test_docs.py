@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from covalent_core import Status, _cli, errors, hookspecs
-from covalent_core._local import LocalExecutor
-from covalent_core._steps import JobRun
+from covalent_core._dispatch.steps import JobRun
+from covalent_core._local.executor import LocalExecutor
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -6,53 +6,13 @@ double-forked and ``setsid`` children included, and prove it: a subreaper withou
 
 Run as ``python bundle.pyz`` it runs the job of the bundle in the current directory; with ``--lease SECONDS`` it ends
 it when nobody has touched ``.lease`` for so long. Run with ``--serve LINE LOCK FOLDER`` it takes jobs from a dispatcher
-over the socket LINE, one at a time, and keeps its worker warm between them. Then the files below exist only where
-something is too large for a message, and when the dispatcher has died: all that it has not released is then left in
-files for the next one, and after that ``FOLDER/<tag>.lock`` is removed, which is locked as LOCK while this lives.
+over the socket LINE, one at a time, and keeps its worker warm between them. Then the files of `protocol` exist only
+where something is too large for a message, and when the dispatcher has died: all that it has not released is then left
+in files for the next one, and after that ``FOLDER/<tag>.lock`` is removed, which is locked as LOCK while this lives.
 
 Run with ``--spread COMMAND...`` it leaves the nodes of the job to the runners that COMMAND starts, on this machine or
 others that see the folder, and ends after them. Each is run with ``--share VARIABLE``, an environment variable that is
-different for each: its value is the RUNNER below.
+different for each: its value is the RUNNER of `protocol`.
 
-Files of a job; all names begin with its prefix, which is ``results/<ticket>`` for a bundle::
-
-    .process              symbolic link to the job handle, "<pid>.<start time>.<tag>"; who creates it owns the job
-    .call                 the job (in a bundle: an entry of the zip)
-    .<node>.outcome       how a node ended: a line of JSON, then its pickled value or exception
-    .<node>.value         a value that is too large for that
-    .ended                as .process: every node has its outcome and nothing is alive
-    .lease                touched by who wants the job to go on
-    .cancel               nodes of a pack that are to be ended while the others go on, as a JSON list; to be renamed
-                          into place. Done when each has its outcome
-    .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
-                          <tag>.stdout)
-
-And where several runners share it::
-
-    .<node>.process       symbolic link to ``task-RUNNER``: who creates it runs the node
-    .node-<node>.stdout   what that node has written so far; .stderr likewise (of a runner that waits:
-                          .task-RUNNER.stdout)
-    .task-RUNNER.ended    that runner has ended by itself, and nothing of what it ran is alive
-    .task-RUNNER.over     made by who started it, when it has ended in whatever way: nobody need wait for what it ran
+Others use `protocol`, `processes`, `task` and `deps`. Imports `errors` only.
 """
-
-from __future__ import annotations
-
-#: The environment variable that marks a supervisor and everything it starts, so that what it left can be found if it is
-#: itself killed from outside.
-TAG = "COVALENT_CORE_SUPERVISOR"
-
-#: The files of a node, by what follows the prefix of its job and its number.
-RESULTS = (".outcome", ".outcome.part", ".value")
-
-#: The files of a supervisor, by what follows its tag.
-OUTPUTS = (".lock", ".stdout", ".stderr")
-
-#: What is larger than this travels in a file, not in a message.
-MESSAGE_BYTES = 96 * 1024
-
-#: Values above this many bytes have a file of their own.
-INLINE_BYTES = 32 * 1024
-
-#: How much of what a task wrote to its standard output and error is kept: the end of it.
-OUTPUT_BYTES = 64 * 1024

@@ -9,7 +9,7 @@ import sys
 import zipfile
 from typing import List
 
-from . import TAG
+from .protocol import TAG
 from .share import SharingSupervisor, lead
 from .supervisor import Supervisor
 from .worker import serving
@@ -22,7 +22,7 @@ def main(arguments: List[str]) -> None:
 
     # An installed covalent_core goes before the few files of it that travel along.
     sys.path.append(sys.path.pop(0))
-    from covalent_core import _task  # noqa: F401
+    from covalent_core._runner import task  # noqa: F401
 
     if serving():
         line, lock = map(int, arguments[1:3])

@@ -7,7 +7,7 @@ import ctypes
 import os
 from typing import List
 
-from . import TAG
+from .protocol import TAG
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36

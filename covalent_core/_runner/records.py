@@ -11,7 +11,7 @@ import traceback
 import zipfile
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from . import INLINE_BYTES, MESSAGE_BYTES, OUTPUT_BYTES
+from .protocol import INLINE_BYTES, MESSAGE_BYTES, OUTPUT_BYTES
 
 Outcome = Tuple[str, Optional[str]]
 

@@ -14,8 +14,8 @@ import signal
 import subprocess
 from typing import Any, Dict, Iterable, List, Optional
 
-from . import OUTPUTS
 from .processes import claim, own_handle
+from .protocol import OUTPUTS
 from .records import Spool, read_outcome, record_of, write_outcome
 from .supervisor import Supervisor, ordered_ends
 from .worker import whole_spec

@@ -11,8 +11,8 @@ import socket
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import MESSAGE_BYTES, OUTPUTS
 from .processes import PR_SET_CHILD_SUBREAPER, claim, own_handle, set_process_option
+from .protocol import MESSAGE_BYTES, OUTPUTS
 from .records import Spool, overruled, read_outcome, record_of, redirect_output, version_note, write_outcome
 from .signals import Signals
 from .tree import Tree

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import MESSAGE_BYTES
+from .protocol import MESSAGE_BYTES
 from .records import Outcome, Spool, describe, fit_in_message, open_value, read_outcome, record_of
 
 
@@ -94,11 +94,11 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
     """
     import cloudpickle
 
-    from covalent_core import _task
+    from covalent_core._runner import task as current
 
     started = time.time()
     content = Spool(prefix + ".value")
-    _task.begin(_task.Task(spec["dispatch_id"], task["node_id"], task["attempt"]))
+    current.begin(current.Task(spec["dispatch_id"], task["node_id"], task["attempt"]))
 
     try:
         os.environ.update(spec["environment"])
@@ -118,7 +118,7 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
         with contextlib.suppress(Exception):
             content.write(cloudpickle.dumps(exception))
     finally:
-        _task.end()
+        current.end()
 
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):

@@ -10,8 +10,8 @@ import socket
 import traceback
 from typing import Callable, Dict, Iterator, Optional, Tuple
 
-from . import MESSAGE_BYTES
 from .processes import PR_SET_PDEATHSIG, set_process_option
+from .protocol import MESSAGE_BYTES
 from .tree import Tree
 from .worker import Progress, work
 

@@ -14,12 +14,12 @@ import anyio
 
 import covalent_core as ct
 from covalent_core import Job, Result, Status
-from covalent_core._executors import create, describe
+from covalent_core._executors.bound import BoundExecutor
+from covalent_core._executors.installed import create, describe
 from covalent_core._home import find_home
-from covalent_core._hooks import BoundExecutor
-from covalent_core._job import TaskCall
+from covalent_core._model.job import TaskCall
 from covalent_core._runner.processes import children
-from covalent_core._store import Store
+from covalent_core._store.store import Store
 from covalent_core.testing._matrix import AFTER_A_CANCEL
 from covalent_core.testing._probes import Call, Stops, alive, kill_dispatcher, wait_until
 from covalent_core.testing._tasks import tasks

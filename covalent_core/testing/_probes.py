@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from covalent_core import _spawn
+from covalent_core._client import spawn
 from covalent_core._home import Home
 
 
@@ -62,12 +62,12 @@ def processes_about(ticket: str) -> list[int]:
 def processes_of(home: Path) -> list[int]:
     """Return the live processes of a home: its dispatcher, and everything below it."""
     below = processes_with("COVALENT_CORE_HOME", str(home))
-    return sorted({*below, *(process.pid for process in _spawn._started.values() if alive(process.pid))})
+    return sorted({*below, *(process.pid for process in spawn._started.values() if alive(process.pid))})
 
 
 def dispatchers_of(home: Path) -> list[int]:
     """Return the live dispatchers of a home."""
-    started = [process.pid for process in _spawn._started.values()]
+    started = [process.pid for process in spawn._started.values()]
     return [pid for pid in processes_of(home) if pid in started or "--idle-seconds" in arguments_of(pid)]
 
 
@@ -100,9 +100,9 @@ def kill_dispatcher(home: Path) -> None:
     """Kill the dispatcher of a home; return when it is dead."""
     kill(dispatchers_of(home))
     # Its main thread may be dead a moment before the thread that lets go of the lock.
-    wait_until(lambda: not dispatchers_of(home) and not _spawn.is_served(Home(home)))
+    wait_until(lambda: not dispatchers_of(home) and not spawn.is_served(Home(home)))
 
-    for process in _spawn._started.values():
+    for process in spawn._started.values():
         process.wait()
 
 
@@ -115,10 +115,10 @@ def ending(home: Path) -> Iterator[None]:
         kill(processes_of(home))
         wait_until(lambda: not processes_of(home))
 
-        for process in _spawn._started.values():
+        for process in spawn._started.values():
             process.wait()
 
-        _spawn._started.clear()
+        spawn._started.clear()
 
 
 @dataclass(frozen=True)

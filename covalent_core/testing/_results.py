@@ -9,7 +9,7 @@ import pytest
 
 import covalent_core as ct
 from covalent_core import Status
-from covalent_core._executors import create, describe
+from covalent_core._executors.installed import create, describe
 from covalent_core.testing._bench import Bench
 from covalent_core.testing._matrix import STEPS, steps_of_the_hookspecs
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from covalent_core import _spawn
+from covalent_core._client import spawn
 from covalent_core._home import find_home
 from covalent_core.testing._backend import Backend
 from covalent_core.testing._bench import Bench
@@ -78,7 +78,7 @@ class ExecutorSuite(Results, Cancelling, Backend, Packs):
         monkeypatch.setenv("COVALENT_CORE_HOME", str(home))
         monkeypatch.setenv("COVALENT_CORE_CONFIG", str(tmp_path / "config.toml"))
         monkeypatch.setenv("COVALENT_CORE_STOPS", str(stops.folder))
-        monkeypatch.setattr(_spawn, "DetachedProcess", WarmDispatcher)
+        monkeypatch.setattr(spawn, "DetachedProcess", WarmDispatcher)
 
         with ending(home):
             bench = Bench(self, tmp_path, stops)

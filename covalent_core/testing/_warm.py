@@ -18,12 +18,13 @@ from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import IO, Any
 
-from covalent_core import _bundle, _cli, _stops
+from covalent_core import _cli, _stops
+from covalent_core._executors import bundle
 from covalent_core.hookspecs import PROJECT
 from covalent_core.testing._probes import alive, wait_until
 
 #: What a dispatcher imports sooner or later, besides its executors.
-IMPORTS = ("covalent_core._dispatcher", "anyio._backends._asyncio", "uvloop", "sqlalchemy.dialects.sqlite")
+IMPORTS = ("covalent_core._dispatch.dispatcher", "anyio._backends._asyncio", "uvloop", "sqlalchemy.dialects.sqlite")
 
 
 class WarmDispatcher:
@@ -94,7 +95,7 @@ def main() -> None:
             _import_all_of(package)
 
     for composing in (False, True):
-        _bundle.runner_zip(composing=composing)
+        bundle.runner_zip(composing=composing)
 
     for line in sys.stdin:
         with suppress(ChildProcessError):

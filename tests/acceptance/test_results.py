@@ -291,7 +291,7 @@ def test_nothing_half_made_stays_of_a_dispatch_that_is_refused(home: Path) -> No
 
 def test_every_status_change_is_recorded(home: Path) -> None:
     from covalent_core._home import find_home
-    from covalent_core._store import Store
+    from covalent_core._store.store import Store
 
     @ct.lattice
     def workflow():

@@ -14,7 +14,7 @@ from tasks import any_alive, calls, failing, finished, gather, held, hold, let_g
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core._home import find_home
-from covalent_core._store import Store
+from covalent_core._store.store import Store
 
 #: Long enough for a test to do something in it.
 PAUSE = 3.0

@@ -28,7 +28,7 @@ from tasks import (
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core._home import find_home
-from covalent_core._store import Store
+from covalent_core._store.store import Store
 from covalent_core.errors import SublatticeNodeError
 
 #: Where the graph of a sublattice has been built and is still to be stored, and where it has just been.

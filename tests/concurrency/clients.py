@@ -20,8 +20,8 @@ from typing import Any
 import covalent_core as ct
 
 # Imported before the clients are forked, or each would take its time for it.
-import covalent_core._result
-import covalent_core._store
+import covalent_core._client.result
+import covalent_core._store.store
 
 #: How many of its dispatches a client lets wait: more would only be waited for at the end.
 OPEN = 3

@@ -20,10 +20,10 @@ import pytest
 from concurrency.histories import problems
 
 import covalent_core as ct
+from covalent_core._client.spawn import ensure_dispatcher
 from covalent_core._home import find_home
-from covalent_core._journal import Journal
-from covalent_core._spawn import ensure_dispatcher
-from covalent_core._store import Store
+from covalent_core._store.journal import Journal
+from covalent_core._store.store import Store
 
 SECONDS = float(os.environ.get("COVALENT_CORE_TEST_SECONDS", "10"))
 SEED = int(os.environ.get("COVALENT_CORE_TEST_SEED", random.SystemRandom().randrange(2**32)))

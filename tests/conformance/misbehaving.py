@@ -22,7 +22,7 @@ from covalent_core_nice import NiceExecutor, handle_of, is_alive, process_id, ru
 from covalent_core_nice_packs import NicePacksExecutor, over, results_of
 
 from covalent_core import Job, hookimpl
-from covalent_core._bundle import pack
+from covalent_core._executors.bundle import pack
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from cluster import Cluster, shared_cluster
 from far_side import FarSide
 from probes import Stops, ending, wait_until
 
-from covalent_core import _spawn
+from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
 
 
@@ -75,7 +75,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "store"
     monkeypatch.setenv("COVALENT_CORE_HOME", str(folder))
     monkeypatch.setenv("COVALENT_CORE_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.setattr(_spawn, "DetachedProcess", WarmDispatcher)
+    monkeypatch.setattr(spawn, "DetachedProcess", WarmDispatcher)
 
     with ending(folder):
         yield folder

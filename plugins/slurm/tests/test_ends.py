@@ -14,7 +14,7 @@ from tasks import tasks
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core._home import find_home
-from covalent_core._store import Store
+from covalent_core._store.store import Store
 from covalent_core_slurm import SlurmExecutor
 from covalent_core_slurm._answers import SACCT_FORMAT, parse_sacct
 

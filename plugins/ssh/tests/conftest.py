@@ -13,7 +13,7 @@ import pytest
 from far_side import FarSide, Line, options_for, running_far_side
 from probes import Stops, processes_of, wait_until
 
-from covalent_core import _spawn
+from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
 from covalent_core_ssh import SSHExecutor
 
@@ -28,7 +28,7 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("SSH_AUTH_SOCK", raising=False)
         patch.setenv("COVALENT_CORE_HOME", str(folder / "store"))
         patch.setenv("COVALENT_CORE_CONFIG", str(folder / "config.toml"))
-        patch.setattr(_spawn, "DetachedProcess", WarmDispatcher)
+        patch.setattr(spawn, "DetachedProcess", WarmDispatcher)
         yield folder
         end_all_of(folder / "store")
 

@@ -13,8 +13,8 @@ from probes import alive, wait_until
 from tasks import count_until_told, runs_in
 
 from covalent_core import Job
-from covalent_core._bundle import pack
-from covalent_core._job import TaskCall
+from covalent_core._executors.bundle import pack
+from covalent_core._model.job import TaskCall
 from covalent_core_ssh._command import MARK, agent_command
 from covalent_core_ssh._program import agent_program
 

@@ -86,7 +86,8 @@ class Nursery:
         import cloudpickle  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
 
         sys.path.append(sys.path.pop(0))
-        from covalent_core import _task, errors  # noqa: F401
+        from covalent_core import errors  # noqa: F401
+        from covalent_core._runner import task  # noqa: F401
 
         with zipfile.ZipFile(bundle) as file:
             code = compile(file.read("__main__.py"), "__main__.py", "exec")

@@ -1,0 +1,234 @@
+"""What a client calls."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from covalent_core._client.spawn import ensure_dispatcher, is_served, ring, start_dispatcher
+from covalent_core._compose.lattice import Lattice, dump_for_redispatch
+from covalent_core._home import Home, find_home
+from covalent_core._model.graph import short
+from covalent_core._model.status import Status
+from covalent_core.errors import DispatchError, GraphError, ResultTimeoutError
+
+if TYPE_CHECKING:
+    from covalent_core._client.result import Result
+    from covalent_core._model.cancellation import CancelOutcome
+    from covalent_core._model.graph import TransportGraph
+    from covalent_core._store.store import NewDispatch, Store
+
+P = ParamSpec("P")
+
+#: Why a dispatch was cancelled, where nobody said.
+BY_USER = "Cancelled by user"
+
+
+def dispatch(lattice: Lattice[P, Any]) -> Callable[P, str]:
+    """Return a function that takes the lattice's arguments, dispatches it and returns the dispatch id at once.
+
+    When it returns, the dispatch is on disk and a dispatcher is on its way; the calling process may end.
+
+    Raises:
+        GraphError: The lattice does what cannot become a graph.
+        ExecutorError: An executor is not installed, its options are wrong, or its hooks do not fit.
+        StoreError: The store cannot be used where it is.
+    """
+    if not isinstance(lattice, Lattice):
+        raise GraphError(f"ct.dispatch takes a lattice, not {short(lattice)}; decorate the function with @ct.lattice")
+
+    def dispatch_with(*args: P.args, **kwargs: P.kwargs) -> str:
+        home = find_home()
+        # Both take a moment to start, so they start together.
+        start_dispatcher(home)
+        graph = lattice.build_graph(*args, **kwargs)
+        dispatch_id = _store(home).add_dispatch(_new_dispatch(lattice, graph, args, kwargs))
+        _wake(home)
+        return dispatch_id
+
+    return dispatch_with
+
+
+def dispatch_sync(lattice: Lattice[P, Any]) -> Callable[P, Result]:
+    """Return a function that dispatches the lattice, waits for its end and returns the result.
+
+    Raises:
+        GraphError: As `dispatch`; so are the other errors.
+    """
+
+    def dispatch_and_wait(*args: P.args, **kwargs: P.kwargs) -> Result:
+        return get_result(dispatch(lattice)(*args, **kwargs), wait=True)
+
+    return dispatch_and_wait
+
+
+def redispatch(
+    dispatch_id: str,
+    replace_electrons: Mapping[str, Any] | None = None,
+    reuse_previous_results: bool = True,
+) -> Callable[..., str]:
+    """Return a function that dispatches the lattice of a dispatch again and returns the new dispatch id.
+
+    What has completed there is not run again, unless its function, its arguments or something upstream of it is another
+    one now. So a dispatch that was cancelled or has failed is taken up where it stopped. The function takes new
+    arguments for the lattice; called without any, it takes those of the dispatch.
+
+    Args:
+        replace_electrons: Electrons or functions to call in place of those of these names.
+        reuse_previous_results: False runs everything again.
+
+    Raises:
+        DispatchNotFoundError: There is no such dispatch.
+        DispatchError: It is that of a sublattice.
+        GraphError: A replacement is not an electron, or there is nothing of its name.
+    """
+    from covalent_core._client import reusing
+
+    replacements = reusing.check_replacements(replace_electrons or {})
+    home = find_home()
+    lattice, args, kwargs = reusing.read_lattice(_store(home), dispatch_id)
+
+    def redispatch_with(*new_args: Any, **new_kwargs: Any) -> str:
+        given = (new_args, new_kwargs) if new_args or new_kwargs else (args, kwargs)
+        start_dispatcher(home)
+        graph = lattice.build_graph_with(replacements, *given)
+        reusing.check_names(graph, replacements)
+        new = _new_dispatch(lattice, graph, *given)
+        new.reused = reusing.reusable(_store(home), dispatch_id, graph) if reuse_previous_results else {}
+        new_id = _store(home).add_dispatch(new)
+        _wake(home)
+        return new_id
+
+    return redispatch_with
+
+
+def get_result(dispatch_id: str, wait: bool = False, timeout: float | None = None) -> Result:
+    """Return the result of a dispatch as it is now, or with `wait` when the dispatch has ended.
+
+    Args:
+        timeout: Seconds to wait at most; None is for ever.
+
+    Raises:
+        DispatchNotFoundError: There is no such dispatch.
+        ResultTimeoutError: It had not ended when the time was up; it goes on.
+    """
+    from covalent_core._client.result import Result
+
+    home = find_home()
+    store = _store(home)
+
+    if wait:
+        _wait(home, store, dispatch_id, timeout)
+    elif not store.get_status(dispatch_id).terminal:
+        _wake(home)
+
+    return Result(store, dispatch_id)
+
+
+def cancel(dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: str | None = None) -> CancelOutcome:
+    """Cancel a dispatch, or some of its nodes with everything downstream of them.
+
+    When this returns, the order is on disk: what had not started never will, what runs is being ended, and whatever it
+    still returns is not taken. A node is CANCELLED when nothing of it is alive any more; until then it is CANCELLING.
+    Called again for a node that is CANCELLING, it asks for another attempt now.
+
+    Args:
+        task_ids: Node ids, as ``print(result)`` shows them. None cancels the whole dispatch.
+        reason: Kept, and shown as the error. Default: "Cancelled by user".
+
+    Returns:
+        What became of each target. True if this call stopped anything, false if it came too late.
+
+    Raises:
+        DispatchNotFoundError: There is no such dispatch.
+        NodeNotFoundError: It has no such node; then nothing is cancelled.
+        SublatticeNodeError: The nodes are those of a sublattice, which can be cancelled only as a whole.
+    """
+    from covalent_core._store.orders import request_cancel
+
+    for node_id in task_ids or ():
+        if not isinstance(node_id, int) or isinstance(node_id, bool):
+            raise DispatchError(f"task_ids takes node ids, which are integers, not {node_id!r}")
+
+    home = find_home()
+    outcome = request_cancel(_store(home), dispatch_id, task_ids, reason or BY_USER, _client())
+
+    if not _store(home).get_status(dispatch_id).terminal:
+        _wake(home)
+
+    return outcome
+
+
+def list_dispatches(status: Status | str | Iterable[Status | str] | None = None, limit: int = 100) -> list[Result]:
+    """Return the newest dispatches, newest first.
+
+    Args:
+        status: Only those with this status, or one of these.
+        limit: How many at most.
+
+    Raises:
+        DispatchError: There is no such status.
+    """
+    from covalent_core._client.result import Result
+
+    store = _store(find_home())
+    wanted = [status] if isinstance(status, str) else status
+
+    try:
+        statuses = None if wanted is None else [Status(item) for item in wanted]
+    except ValueError as error:
+        raise DispatchError(f"{error}; statuses are: {', '.join(Status)}") from None
+
+    return [Result(store, row.dispatch_id) for row in store.list_dispatches(statuses, limit)]
+
+
+def _new_dispatch(lattice: Lattice[Any, Any], graph: TransportGraph, args: Any, kwargs: Any) -> NewDispatch:
+    from covalent_core._store.store import NewDispatch
+
+    shown = [short(value) for value in args], {name: short(value) for name, value in kwargs.items()}
+    return NewDispatch(graph, _client(), *shown, *dump_for_redispatch(lattice, args, kwargs))
+
+
+def _wait(home: Home, store: Store, dispatch_id: str, timeout: float | None) -> None:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause, looked = 0.001, 0.0
+
+    while not (status := store.get_status(dispatch_id)).terminal:
+        # A dispatcher that has died is brought back by whoever waits.
+        if time.monotonic() - looked > 0.5:
+            _wake(home)
+            looked = time.monotonic()
+
+        if deadline is not None and time.monotonic() >= deadline:
+            raise ResultTimeoutError(f"dispatch {dispatch_id!r} is {status} after {timeout:g} s; it goes on")
+
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.025)
+
+
+def _wake(home: Home) -> None:
+    if is_served(home):
+        ring(home)
+    else:
+        ensure_dispatcher(home)
+
+
+@cache
+def _store_of(home: Home, process: int) -> Store:
+    from covalent_core._store.store import Store
+
+    return Store(home)
+
+
+def _store(home: Home) -> Store:
+    # A forked process must not use its parent's connections.
+    return _store_of(home, os.getpid())
+
+
+def _client() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"

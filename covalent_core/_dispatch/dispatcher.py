@@ -1,0 +1,197 @@
+"""The dispatcher: one process per store, which takes up every dispatch that has not ended and walks it to its end."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import stat
+import time
+from contextlib import suppress
+from math import inf
+from typing import IO
+
+import anyio
+from anyio import create_task_group, move_on_after, open_signal_receiver, to_thread, wait_readable
+
+from covalent_core._dispatch.shared import SharedExecutor
+from covalent_core._dispatch.walk import Walk
+from covalent_core._home import Home
+from covalent_core._model.graph import ExecutorSpec
+from covalent_core._store.database import now
+from covalent_core._store.journal import Journal
+from covalent_core._store.orders import request_cancel
+from covalent_core._store.store import Store
+
+log = logging.getLogger(__name__)
+
+#: How often the store is looked at without being asked to; the bell makes it sooner.
+POLL_SECONDS = 0.5
+
+
+class Dispatcher:
+    """Walks the dispatches of one store. There is at most one per store at any time."""
+
+    def __init__(self, home: Home, *, idle_seconds: float | None = None) -> None:
+        """Prepare; nothing is touched before `serve`.
+
+        Args:
+            idle_seconds: End after so long without a dispatch. None: never.
+        """
+        self._home = home
+        self._idle_seconds = idle_seconds
+        self._walks: dict[str, Walk] = {}
+        self._executors: dict[ExecutorSpec, SharedExecutor] = {}
+        self._last_order = 0
+
+    def serve(self) -> bool:
+        """Serve until idle for long enough or told to end by SIGTERM or SIGINT.
+
+        Returns:
+            False if another dispatcher serves this store already.
+        """
+        self._home.create()
+
+        while (lock := take_lock(self._home)) is not None:
+            with lock:
+                # Turns of the event loop are most of what a dispatcher does, and uvloop's are cheaper.
+                anyio.run(self._serve, backend_options={"use_uvloop": True})
+
+            # A dispatch stored after the last look and before the lock was given back would wait for nobody.
+            if self._idle_seconds is None or self._told or not Store(self._home).has_unfinished():
+                return True
+
+        return False
+
+    async def _serve(self) -> None:
+        self._told = False
+        self._walks, self._executors = {}, {}
+        self._journal = Journal(Store(self._home))
+        self._journal.on_order = self._on_order
+        self._last_order = self._journal.last_order()
+
+        async with create_task_group() as self._tasks:
+            self._tasks.start_soon(self._journal.run, name="journal")
+            self._tasks.start_soon(self._end_when_told, name="signals")
+            self._tasks.start_soon(self._serve_until_idle, name="watch")
+
+    async def _serve_until_idle(self) -> None:
+        with open_bell(self._home) as self._bell:
+            await self._watch(self._bell)
+
+        for shared in self._executors.values():
+            shared.close()
+
+        self._tasks.cancel_scope.cancel()
+
+    async def _watch(self, bell: IO[bytes]) -> None:
+        busy_until = now()
+
+        while True:
+            for dispatch_id in self._journal.unfinished():
+                if dispatch_id not in self._walks:
+                    await self._take_up(dispatch_id)
+
+            self._journal.look_for_orders()
+            await self._journal.store_progress()
+            await self._cancel_what_is_late()
+
+            if self._walks:
+                busy_until = now()
+            elif self._idle_seconds is not None and now() - busy_until >= self._idle_seconds:
+                return
+
+            with move_on_after(min(POLL_SECONDS, self._seconds_left())):
+                await wait_readable(bell)
+
+            with suppress(BlockingIOError):
+                os.read(bell.fileno(), 65536)
+
+    async def _take_up(self, dispatch_id: str) -> None:
+        stored = self._journal.load(dispatch_id)
+        walk = Walk(stored, self._journal, self._tasks, self._shared, self._forget, self._ring)
+        self._walks[dispatch_id] = walk
+        await walk.start()
+
+    def _ring(self) -> None:
+        """Look for new dispatches at once: there is one that this process itself has stored."""
+        os.write(self._bell.fileno(), b"!")
+
+    def _forget(self, walk: Walk) -> None:
+        self._walks.pop(walk.dispatch_id, None)
+        parent, node_id = walk.parent
+
+        if parent in self._walks:
+            self._walks[parent].sublattice_ended(node_id)
+
+    def _seconds_left(self) -> float:
+        """Return how long it is until the next dispatch has taken too long."""
+        return max(0.0, min((walk.deadline for walk in self._walks.values() if walk.deadline), default=inf) - now())
+
+    async def _cancel_what_is_late(self) -> None:
+        for walk in [walk for walk in self._walks.values() if walk.deadline and walk.deadline <= now()]:
+            walk.deadline = None
+            reason = f"timed out after {walk.timeout:g} s"
+            await to_thread.run_sync(request_cancel, self._journal.store, walk.dispatch_id, None, reason, "timeout")
+            self._journal.look_for_orders()
+
+    def _shared(self, spec: ExecutorSpec) -> SharedExecutor:
+        if spec not in self._executors:
+            self._executors[spec] = SharedExecutor(spec, self._tasks)
+
+        return self._executors[spec]
+
+    def _on_order(self) -> None:
+        """Stop what the new cancel orders name, at once: whoever looked for orders goes on only after this."""
+        for order in self._journal.orders_since(self._last_order):
+            self._last_order = order.id
+
+            # A sublattice that nobody has taken up yet may have been ended by the order alone.
+            for dispatch_id in (order.dispatch_id, order.parent_dispatch_id):
+                if dispatch_id in self._walks:
+                    self._walks[dispatch_id].look_again()
+
+    async def _end_when_told(self) -> None:
+        with open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for signum in signals:
+                log.info("ending on %s; what runs goes on and is taken up by the next dispatcher", signum.name)
+                self._told = True
+                self._tasks.cancel_scope.cancel()
+
+
+def take_lock(home: Home) -> IO[str] | None:
+    """Return the lock that makes this process the dispatcher of `home`, or None if another process has it."""
+    lock = open(home.lock, "a+")
+
+    for attempt in range(5):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            # A client that looks whether there is a dispatcher holds it for a moment.
+            time.sleep(0.002 * attempt)
+    else:
+        lock.close()
+        return None
+
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def open_bell(home: Home) -> IO[bytes]:
+    """Return the reading end of the bell: a named pipe that only the user can ring.
+
+    A pipe rather than a socket: its path may have any length.
+    """
+    with suppress(FileExistsError):
+        os.mkfifo(home.bell, 0o600)
+
+    if not stat.S_ISFIFO(home.bell.stat().st_mode):
+        home.bell.unlink()
+        os.mkfifo(home.bell, 0o600)
+
+    # Open for writing too, or it would be at its end whenever no client has it open.
+    return open(os.open(home.bell, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)

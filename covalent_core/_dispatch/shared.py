@@ -1,0 +1,84 @@
+"""One executor for all jobs with equal settings: created when the first needs it, entered once, closed at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+
+from anyio import CapacityLimiter, Event, Lock
+from anyio.abc import TaskGroup, TaskStatus
+
+from covalent_core._dispatch.steps import JobRun
+from covalent_core._executors.bound import BoundExecutor
+from covalent_core._executors.installed import create
+from covalent_core._model.graph import ExecutorSpec
+
+log = logging.getLogger(__name__)
+
+#: How many jobs of an executor with ``max_workers`` may be on their way to a worker besides those that run.
+AHEAD = 256
+
+
+class SharedExecutor:
+    """The executor of one spec, and the queue of the jobs that want it."""
+
+    def __init__(self, spec: ExecutorSpec, tasks: TaskGroup) -> None:
+        self._spec = spec
+        self._tasks = tasks
+        self._lock = Lock()
+        self._closing = Event()
+        self._bound: BoundExecutor | None = None
+        self._queue: deque[JobRun] = deque()
+        self._under_way = 0
+        self.options = json.loads(spec.options)
+        workers = self.options.get("max_workers")
+        self.slots = CapacityLimiter(workers) if isinstance(workers, int) else None
+        self._most = workers + AHEAD if isinstance(workers, int) else float("inf")
+
+    @property
+    def ready(self) -> bool:
+        """Whether the executor has been created and entered."""
+        return self._bound is not None
+
+    async def bound(self) -> BoundExecutor:
+        """Return the executor, created and entered. An attempt that fails raises and is made again by the next call."""
+        if self._bound is not None:
+            return self._bound
+
+        async with self._lock:
+            if self._bound is None:
+                bound = BoundExecutor(create(self._spec))
+
+                if hasattr(bound.executor, "__aenter__"):
+                    await self._tasks.start(self._keep_open, bound, name=f"executor {self._spec.name}")
+
+                self._bound = bound
+
+            return self._bound
+
+    def submit(self, run: JobRun) -> None:
+        """Start a job now or, if too many are on their way already, when one of them has ended."""
+        self._queue.append(run)
+        self._start_next()
+
+    def close(self) -> None:
+        """Let the executor leave its context."""
+        self._closing.set()
+
+    def _start_next(self) -> None:
+        while self._queue and self._under_way < self._most:
+            run = self._queue.popleft()
+            self._under_way += 1
+            self._tasks.start_soon(self._carry_out, run, name=run.name)
+
+    async def _carry_out(self, run: JobRun) -> None:
+        await run.carry_out()
+        self._under_way -= 1
+        self._start_next()
+
+    async def _keep_open(self, bound: BoundExecutor, *, task_status: TaskStatus[None]) -> None:
+        # A context is left by the task that entered it.
+        async with bound.executor:
+            task_status.started()
+            await self._closing.wait()

@@ -1,0 +1,308 @@
+"""What survives: dispatches, nodes, jobs and cancel orders, and how they are added and read."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select
+from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
+
+from covalent_core._home import Home
+from covalent_core._model.graph import ExecutorSpec, Node, TransportGraph
+from covalent_core._model.job import Value
+from covalent_core._model.status import TERMINAL, Status
+from covalent_core._store.database import Database, now
+from covalent_core._store.schema import (
+    attempts,
+    cancel_orders,
+    cancel_targets,
+    dispatches,
+    edges,
+    executors,
+    functions,
+    job_nodes,
+    jobs,
+    nodes,
+    status_changes,
+)
+from covalent_core._store.values import Values
+from covalent_core.errors import DispatchNotFoundError
+
+OPEN = [status.value for status in Status if status not in TERMINAL]
+
+#: What is needed for every dispatch: a statement that is made once costs less than one made each time.
+DISPATCH = select(dispatches).where(dispatches.c.dispatch_id == bindparam("dispatch_id"))
+ADD_EXECUTOR = insert_or_ignore(executors).on_conflict_do_nothing()
+EXECUTOR_ID = select(executors.c.id).where(
+    executors.c.name == bindparam("name"), executors.c.options == bindparam("options")
+)
+
+
+@dataclass
+class NewDispatch:
+    """A dispatch that is to be stored.
+
+    Attributes:
+        client: Who dispatches it.
+        args: The arguments as they can be shown; so are `kwargs`.
+        lattice: The pickled lattice, to build it again with; so is `call`, its pickled arguments.
+        reused: The outputs of nodes that need not run, from another dispatch.
+    """
+
+    graph: TransportGraph
+    client: str
+    args: Sequence[str] = ()
+    kwargs: Mapping[str, str] = field(default_factory=dict)
+    lattice: bytes | None = None
+    call: bytes | None = None
+    reused: Mapping[int, Value] = field(default_factory=dict)
+
+
+class Store:
+    """The store of one home. Every method is one transaction, on disk when it returns."""
+
+    def __init__(self, home: Home) -> None:
+        """Open the store, creating it where it is missing.
+
+        Raises:
+            StoreError: It cannot be used where it is.
+        """
+        self.home = home
+        self.database = Database(home)
+        self.values = Values(home)
+
+    # --- dispatches ----------------------------------------------------------------------------------------------
+
+    def add_dispatch(self, new: NewDispatch) -> str:
+        """Store a new dispatch, whole or not at all, and return its id."""
+        dispatch_id = str(uuid.uuid4())
+
+        try:
+            with self.database.write() as connection:
+                self._insert_dispatch(connection, dispatch_id, new, {"root_dispatch_id": dispatch_id})
+        except BaseException:
+            self.values.discard_all(dispatch_id)
+            raise
+
+        return dispatch_id
+
+    def add_sublattice(self, parent_id: str, node_id: int, graph: TransportGraph) -> str | None:
+        """Store the dispatch of a sublattice; return its id, or None if its node has been cancelled before.
+
+        Called again for the same node, it returns the id of the one that is there.
+        """
+        dispatch_id = str(uuid.uuid4())
+
+        with self.database.write() as connection:
+            there = select(dispatches.c.dispatch_id).where(
+                dispatches.c.parent_dispatch_id == parent_id, dispatches.c.parent_node_id == node_id
+            )
+            parent = self.find_dispatch(connection, parent_id)
+            here = select(nodes.c.status).where(nodes.c.dispatch_id == parent_id, nodes.c.node_id == node_id)
+            found = connection.execute(there).scalar()
+
+            if found is not None or connection.execute(here).scalar_one() == Status.CANCELLING:
+                return found
+
+            new = NewDispatch(graph, parent.client, graph.settings["args"], graph.settings["kwargs"])
+            family = {"parent_dispatch_id": parent_id, "parent_node_id": node_id}
+            family["root_dispatch_id"] = parent.root_dispatch_id
+            self._insert_dispatch(connection, dispatch_id, new, family)
+
+        return dispatch_id
+
+    def get_child(self, dispatch_id: str, node_id: int) -> Row[Any] | None:
+        """Return the dispatch of a sublattice, if there is one yet."""
+        query = select(dispatches).where(
+            dispatches.c.parent_dispatch_id == dispatch_id, dispatches.c.parent_node_id == node_id
+        )
+
+        with self.database.read() as connection:
+            return connection.execute(query).one_or_none()
+
+    def get_output(self, dispatch: Row[Any]) -> Value | None:
+        """Return the pickled return value of a dispatch that has COMPLETED."""
+        if dispatch.result_node is None:
+            return dispatch.result  # type: ignore[no-any-return]
+
+        query = select(nodes.c.output).where(
+            nodes.c.dispatch_id == dispatch.dispatch_id, nodes.c.node_id == dispatch.result_node
+        )
+
+        with self.database.read() as connection:
+            return connection.execute(query).scalar()
+
+    def _insert_dispatch(
+        self, connection: Connection, dispatch_id: str, new: NewDispatch, family: dict[str, Any]
+    ) -> None:
+        graph = new.graph
+        self._insert_graph(connection, dispatch_id, graph, new.reused)
+        connection.execute(
+            insert(dispatches),
+            {
+                "dispatch_id": dispatch_id,
+                "name": graph.lattice,
+                "status": Status.NEW_OBJECT.value,
+                "created": now(),
+                "args": json.dumps(new.args),
+                "kwargs": json.dumps(new.kwargs),
+                "client": new.client,
+                "timeout": graph.settings.get("timeout"),
+                "pack": json.dumps(graph.settings.get("pack")),
+                "result_node": graph.result_node,
+                "result": self.values.keep(dispatch_id, "result", graph.result),
+                "lattice": self.values.keep(dispatch_id, "lattice", new.lattice),
+                "call": self.values.keep(dispatch_id, "call", new.call),
+                **family,
+            },
+        )
+
+    def _insert_graph(
+        self, connection: Connection, dispatch_id: str, graph: TransportGraph, reused: Mapping[int, Value]
+    ) -> None:
+        specs = {node.executor for node in graph.nodes if node.executor}
+        known = {spec: self._executor_id(connection, spec) for spec in specs}
+        rows = [self._node_row(dispatch_id, node, known, reused.get(node.node_id)) for node in graph.nodes]
+        pickled = [
+            {
+                "dispatch_id": dispatch_id,
+                "place": place,
+                "content": self.values.keep(dispatch_id, f"function-{place}", content),
+            }
+            for place, content in enumerate(graph.functions)
+        ]
+        arrows = [{"dispatch_id": dispatch_id, "source": source, "target": target} for source, target in graph.edges]
+
+        for table, values in ((nodes, rows), (functions, pickled), (edges, arrows)):
+            if values:
+                connection.execute(insert(table), values)
+
+    def _executor_id(self, connection: Connection, spec: ExecutorSpec) -> int:
+        row = {"name": spec.name, "options": spec.options}
+        connection.execute(ADD_EXECUTOR, row)
+        return int(connection.execute(EXECUTOR_ID, row).scalar_one())
+
+    def _node_row(
+        self, dispatch_id: str, node: Node, known: dict[ExecutorSpec, int], reused: Value | None
+    ) -> dict[str, Any]:
+        name = f"output-{node.node_id}"
+        output = self.values.keep(dispatch_id, name, node.value)
+        output = output if reused is None else self.values.share(dispatch_id, name, reused)
+        ready = None if output is None else now()
+        return {
+            "dispatch_id": dispatch_id,
+            "node_id": node.node_id,
+            "name": node.name,
+            "role": node.role.value,
+            "options": node.options,
+            "function_sources": json.dumps(node.function_sources),
+            "call_sources": json.dumps(node.call_sources),
+            "status": Status.NEW_OBJECT.value if ready is None else Status.COMPLETED.value,
+            "function": node.function,
+            "executor_id": known[node.executor] if node.executor else None,
+            "started": ready,
+            "ended": ready,
+            "call": self.values.keep(dispatch_id, f"call-{node.node_id}", node.call),
+            "output": output,
+        }
+
+    def get_dispatch(self, dispatch_id: str) -> tuple[Row[Any], list[Row[Any]]]:
+        """Return the row of a dispatch and the rows of its nodes, as they are at one moment.
+
+        Raises:
+            DispatchNotFoundError: There is none of this id.
+        """
+        with self.database.read() as connection:
+            row = self.find_dispatch(connection, dispatch_id)
+            query = select(nodes).where(nodes.c.dispatch_id == dispatch_id).order_by(nodes.c.node_id)
+            return row, list(connection.execute(query))
+
+    def get_status(self, dispatch_id: str) -> Status:
+        """Return where a dispatch stands.
+
+        Raises:
+            DispatchNotFoundError: There is none of this id.
+        """
+        with self.database.read() as connection:
+            return Status(self.find_dispatch(connection, dispatch_id).status)
+
+    def list_dispatches(self, statuses: Iterable[Status] | None, limit: int) -> list[Row[Any]]:
+        """Return the rows of the newest dispatches, newest first."""
+        query = select(dispatches).order_by(dispatches.c.created.desc()).limit(limit)
+
+        if statuses is not None:
+            query = query.where(dispatches.c.status.in_([Status(status).value for status in statuses]))
+
+        with self.database.read() as connection:
+            return list(connection.execute(query))
+
+    def has_unfinished(self) -> bool:
+        """Return whether any dispatch has not ended."""
+        return bool(self.list_dispatches([status for status in Status if not status.terminal], 1))
+
+    def get_jobs(self, dispatch_id: str) -> list[Row[Any]]:
+        """Return the jobs of a dispatch, each row once for every node it runs."""
+        query = select(jobs, job_nodes.c.node_id).join(job_nodes, jobs.c.ticket == job_nodes.c.ticket)
+
+        with self.database.read() as connection:
+            return list(connection.execute(query.where(jobs.c.dispatch_id == dispatch_id).order_by(job_nodes.c.place)))
+
+    def get_functions(self, dispatch_id: str) -> dict[int, Value]:
+        """Return the pickled functions of a dispatch by their places."""
+        query = select(functions.c.place, functions.c.content).where(functions.c.dispatch_id == dispatch_id)
+
+        with self.database.read() as connection:
+            return {row.place: row.content for row in connection.execute(query)}
+
+    def get_needs(self, dispatch_id: str) -> dict[int, list[int]]:
+        """Return the nodes that each node needs."""
+        query = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == dispatch_id)
+        needs: dict[int, list[int]] = {}
+
+        with self.database.read() as connection:
+            for row in connection.execute(query):
+                needs.setdefault(row.target, []).append(row.source)
+
+        return needs
+
+    def get_attempts(self, dispatch_id: str, node_id: int) -> list[Row[Any]]:
+        """Return the attempts at a node that failed and were followed by another, oldest first."""
+        query = select(attempts).where(attempts.c.dispatch_id == dispatch_id, attempts.c.node_id == node_id)
+
+        with self.database.read() as connection:
+            return list(connection.execute(query.order_by(attempts.c.attempt)))
+
+    def get_status_changes(self, dispatch_id: str) -> list[Row[Any]]:
+        """Return every status change of a dispatch and its nodes, in the order in which they happened."""
+        with self.database.read() as connection:
+            return list(connection.execute(select(status_changes).where(status_changes.c.dispatch_id == dispatch_id)))
+
+    def get_cancel_orders(self, dispatch_id: str) -> list[tuple[Row[Any], dict[int, str]]]:
+        """Return every cancel order for a dispatch, and what became of its targets when it was given."""
+        query = select(cancel_orders).where(cancel_orders.c.dispatch_id == dispatch_id).order_by(cancel_orders.c.id)
+
+        with self.database.read() as connection:
+            return [(row, self._targets(connection, row.id)) for row in list(connection.execute(query))]
+
+    def _targets(self, connection: Connection, order_id: int) -> dict[int, str]:
+        query = select(cancel_targets).where(cancel_targets.c.order_id == order_id)
+        return {row.node_id: row.outcome for row in connection.execute(query)}
+
+    def find_dispatch(self, connection: Connection, dispatch_id: str) -> Row[Any]:
+        """Return the row of a dispatch, read on a connection that is open.
+
+        Raises:
+            DispatchNotFoundError: There is none of this id.
+        """
+        row = connection.execute(DISPATCH, {"dispatch_id": dispatch_id}).one_or_none()
+
+        if row is None:
+            raise DispatchNotFoundError(
+                f"no dispatch {dispatch_id!r} in {self.home.database}; ct.list_dispatches() shows those that are there"
+            )
+
+        return row

@@ -1,0 +1,163 @@
+"""The transitions of nodes and jobs, as statements for many rows at once.
+
+Each says in its condition from where it may start, so that the database itself keeps a terminal status, and a cancel
+that came first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sqlalchemy import Insert, Update, bindparam, func, insert, literal_column, or_, update
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from covalent_core._model.job import Value
+from covalent_core._model.status import Status
+from covalent_core._store.database import now
+from covalent_core._store.schema import attempts, dispatches, encode, job_nodes, jobs, nodes
+
+#: A statement and the values of one row for it.
+Write: TypeAlias = "tuple[Prepared, dict[str, Any]]"
+
+
+class Prepared:
+    """A statement in the words of the driver; to let SQLAlchemy say it each time would cost more than the commit."""
+
+    def __init__(self, statement: Insert | Update) -> None:
+        compiled = statement.compile(dialect=sqlite.dialect())
+        self._text = str(compiled)
+        self._names = compiled.positiontup or []
+
+    def execute(self, cursor: DBAPICursor, rows: list[dict[str, Any]]) -> None:
+        """Write many rows at once. Half a character in a text, which UTF-8 does not have, is written as its escape."""
+        values = [tuple(row[name] for name in self._names) for row in rows]
+
+        try:
+            cursor.executemany(self._text, values)
+        except UnicodeEncodeError:
+            cursor.executemany(self._text, [tuple(map(_storable, row)) for row in values])
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+_here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))
+_ticket = jobs.c.ticket == bindparam("b_ticket")
+
+
+def _node_update(statuses: list[Status], *columns: str, **more: Any) -> Prepared:
+    # The statuses are part of the text: a prepared statement has places for the values of a row only.
+    values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in columns} | more
+    here = or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
+    return Prepared(update(nodes).where(*_here, here).values(values))
+
+
+def _job_update(*columns: str) -> Prepared:
+    return Prepared(update(jobs).where(_ticket).values({column: bindparam(f"b_{column}") for column in columns}))
+
+
+ADD_JOB = Prepared(
+    insert(jobs).values({name: bindparam(name) for name in ("ticket", "dispatch_id", "attempt", "cancel_attempts")})
+)
+ADD_JOB_NODE = Prepared(insert(job_nodes).values({name: bindparam(name) for name in ("ticket", "place", "node_id")}))
+START_NODE = _node_update([Status.NEW_OBJECT], "status", "started")
+RUN_NODE = _node_update([Status.DISPATCHING], "status")
+#: While it runs.
+SET_OUTPUT = _node_update([Status.RUNNING], "stdout", "stderr")
+#: Where its end does not say what a task has written, what was seen of it while it ran stays.
+_WRITTEN: dict[str, Any] = {name: func.coalesce(bindparam(f"b_{name}"), nodes.c[name]) for name in ("stdout", "stderr")}
+END_NODE = _node_update(
+    [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
+    *("status", "started", "ended", "error", "step", "output", "exception"),
+    **_WRITTEN,
+)
+ATTEMPT_COLUMNS = ("started", "ended", "error", "step", "stdout", "stderr", "exception")
+ADD_ATTEMPT = Prepared(
+    insert(attempts).values(
+        {name: bindparam(f"b_{name}") for name in ("attempt", *ATTEMPT_COLUMNS)}
+        | {"dispatch_id": bindparam("b_dispatch"), "node_id": bindparam("b_node")}
+    )
+)
+#: Back to where it can start again: after a failed attempt, or because its job has been given up for others.
+REQUEUE_NODE = _node_update(
+    [Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING],
+    *("status", "attempt", "jobs", "not_before"),
+    stdout=literal_column("''"),
+    stderr=literal_column("''"),
+)
+END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended", **_WRITTEN)
+SET_PAYLOAD = _job_update("payload")
+SET_LOCATION = _job_update("location")
+SET_HANDLE = _job_update("handle")
+SET_PROGRESS = _job_update("progress")
+SET_CANCEL = _job_update("cancel_since", "cancel_attempts", "cancel_error", "cancel_next")
+CLOSE_JOB = _job_update("released", "error", "payload")
+START_DISPATCH = Prepared(
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.status == literal_column("'NEW_OBJECT'"))
+    .values(status=bindparam("b_status"), started=bindparam("b_started"))
+)
+END_DISPATCH = Prepared(
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.ended.is_(None))
+    .values(status=bindparam("b_status"), ended=bindparam("b_ended"))
+)
+
+
+@dataclass(frozen=True)
+class Requeue:
+    """A node that is to start again.
+
+    Attributes:
+        attempt: The number of its next attempt, from 0 on.
+        jobs: How many jobs it has been part of.
+        not_before: When it may start.
+        failed: How the attempt before ended, if one has.
+    """
+
+    node_id: int
+    attempt: int
+    jobs: int
+    not_before: float | None = None
+    failed: NodeEnd | None = None
+
+    def as_row(self, dispatch_id: str) -> dict[str, Any]:
+        values = {"b_attempt": self.attempt, "b_jobs": self.jobs, "b_not_before": self.not_before}
+        return {**node_key(dispatch_id, self.node_id), "b_status": Status.NEW_OBJECT.value, **values}
+
+
+@dataclass
+class NodeEnd:
+    """How a node ended.
+
+    Attributes:
+        stdout: What it has written, None if that is not known; so is `stderr`.
+        graph: What a sublattice has come to where it did not fail: a graph as JSON.
+        retry: Whether another attempt could end otherwise.
+    """
+
+    node_id: int
+    status: Status
+    error: str | None = None
+    step: str | None = None
+    started: float | None = None
+    ended: float = field(default_factory=now)
+    output: Value | None = None
+    exception: Value | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    graph: Value | None = None
+    retry: bool = True
+
+    def as_row(self, dispatch_id: str) -> dict[str, Any]:
+        columns = ("started", "ended", "error", "step", "stdout", "stderr", "output", "exception")
+        values: dict[str, Any] = {f"b_{column}": getattr(self, column) for column in columns}
+        values |= {f"b_{column}": encode(getattr(self, column)) for column in ("output", "exception")}
+        return {**node_key(dispatch_id, self.node_id), "b_status": self.status.value, **values}
+
+
+def node_key(dispatch_id: str, node_id: int) -> dict[str, Any]:
+    return {"b_dispatch": dispatch_id, "b_node": node_id}

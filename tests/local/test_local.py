@@ -1,0 +1,227 @@
+"""The local executor by itself: its hooks in orders that a dispatcher brings about only now and then."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import cloudpickle
+import pytest
+from probes import alive, wait_until
+
+from covalent_core._home import find_home
+from covalent_core._local import executor, worker
+from covalent_core._local.executor import LocalExecutor
+from covalent_core._model.job import Job, TaskCall
+
+
+def job_of(number: int, seconds: float) -> Job:
+    call = TaskCall(number, "sleep", cloudpickle.dumps(time.sleep), pickle.dumps(((seconds,), {})))
+    return Job("dispatch", f"ct-{number}", 0, (call,))
+
+
+async def start(executor: LocalExecutor, job: Job) -> None:
+    job.location = await executor.upload(job, await executor.pickle(job))
+    job.job_handle = await executor.provision(job, job.location)
+
+
+async def until_ended(job: Job) -> None:
+    with anyio.fail_after(20):
+        while not os.path.lexists(f"{job.location}.ended"):
+            await anyio.sleep(0.005)
+
+
+@pytest.fixture
+def another_dispatcher(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Give what lets this process pass for another one than that which has started the supervisors until then."""
+
+    def pass_for_another() -> None:
+        for module in (executor, worker):
+            monkeypatch.setattr(module, "own_tag", lambda: "another")
+
+    return pass_for_another
+
+
+def test_a_cancel_that_meets_the_end_of_its_task_does_not_touch_the_next(home: Path) -> None:
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            first, second = job_of(1, 0), job_of(2, 60)
+            await start(executor, first)
+            await anyio.wait_readable(executor._busy[first.ticket]._line)
+            results = await executor.cancel(first, first.location, first.job_handle)
+            await start(executor, second)
+
+            assert b'"COMPLETED"' in results["ct-1.1.outcome"]
+            assert second.job_handle == first.job_handle
+            assert await executor.find(second, second.location) == second.job_handle
+            results = await executor.cancel(second, second.location, second.job_handle)
+            assert b'"TERMINATED"' in results["ct-2.2.outcome"]
+
+    find_home().create()
+    anyio.run(story)
+
+
+def test_a_small_job_has_no_files(home: Path) -> None:
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            job = job_of(1, 0)
+            await start(executor, job)
+            await executor.run(job, job.location, job.job_handle)
+
+            assert list(find_home().jobs.glob("ct-*")) == []
+            assert list(await executor.fetch(job)) == ["ct-1.1.outcome"]
+
+    find_home().create()
+    anyio.run(story)
+
+
+@pytest.mark.parametrize("large", ["call", "value", "output"])
+def test_what_is_too_large_for_a_message_is_in_files(home: Path, large: str) -> None:
+    size = 300_000
+    functions = {"call": len, "value": lambda _: b"x" * size, "output": lambda _: print("\0" * size)}
+
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            args = (bytes(900_000) if large == "call" else b"",)
+            call = TaskCall(1, "large", cloudpickle.dumps(functions[large]), pickle.dumps((args, {})))
+            job = Job("dispatch", "ct-1", 0, (call,))
+            await start(executor, job)
+            assert (large == "call") == os.path.exists(f"{job.location}.call")
+            await executor.run(job, job.location, job.job_handle)
+            results = await executor.fetch(job)
+            ending = ".value" if large == "value" else ".outcome"
+            assert isinstance(results[f"ct-1.1{ending}"], bytes if large == "call" else Path)
+            await executor.release(job)
+            assert list(find_home().jobs.glob("ct-*")) == []
+
+    find_home().create()
+    anyio.run(story)
+
+
+def test_a_worker_that_was_ended_while_idle_is_replaced(home: Path) -> None:
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            first, second = job_of(1, 0), job_of(2, 0)
+            await start(executor, first)
+            await executor.run(first, first.location, first.job_handle)
+            supervisor = int(first.job_handle.partition(".")[0])
+            os.kill(supervisor, signal.SIGKILL)
+            wait_until(lambda: not alive(supervisor))
+            await start(executor, second)
+            await executor.run(second, second.location, second.job_handle)
+
+            assert second.job_handle != first.job_handle
+            assert not alive(supervisor)
+
+    find_home().create()
+    anyio.run(story)
+
+
+def test_what_a_supervisor_has_not_read_yet_when_its_dispatcher_dies_is_found(
+    home: Path, another_dispatcher: Callable[[], None]
+) -> None:
+    async def story() -> None:
+        job = job_of(1, 60)
+
+        async with LocalExecutor(max_workers=1) as executor:
+            await start(executor, job_of(0, 0))
+            supervisor = int(executor._busy["ct-0"].handle.partition(".")[0])
+            await executor.run(job_of(0, 0), "", "")
+            os.kill(supervisor, signal.SIGSTOP)
+            await start(executor, job)
+
+        another_dispatcher()
+        job._cancel_reason = "too expensive"
+
+        async with LocalExecutor(max_workers=1) as executor:
+            with anyio.move_on_after(0.1) as waited:
+                await executor.find(job, job.location)
+
+            os.kill(supervisor, signal.SIGCONT)
+            assert waited.cancelled_caught
+            assert await executor.find(job, job.location) == job.job_handle
+            await executor.cancel(job, job.location, job.job_handle)
+            wait_until(lambda: not alive(supervisor))
+
+    find_home().create()
+    anyio.run(story)
+
+
+def test_a_supervisor_that_was_killed_with_its_dispatcher_leaves_nothing(
+    home: Path, another_dispatcher: Callable[[], None]
+) -> None:
+    async def story() -> None:
+        job = job_of(1, 60)
+
+        async with LocalExecutor(max_workers=1) as executor:
+            await start(executor, job)
+            os.kill(int(job.job_handle.partition(".")[0]), signal.SIGKILL)
+
+        another_dispatcher()
+
+        async with LocalExecutor(max_workers=1) as executor:
+            assert await executor.find(job, job.location) is None
+            assert [file for file in find_home().jobs.iterdir() if not file.name.startswith("another")] == []
+
+    find_home().create()
+    anyio.run(story)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_another_dispatcher_can_wait_for_a_job_and_cancel_it(
+    home: Path, another_dispatcher: Callable[[], None], ended: bool
+) -> None:
+    async def story() -> None:
+        job = job_of(1, 0 if ended else 60)
+
+        async with LocalExecutor(max_workers=1) as executor:
+            await start(executor, job)
+
+        another_dispatcher()
+
+        async with LocalExecutor(max_workers=1) as executor:
+            if ended:
+                await executor.run(job, job.location, job.job_handle)
+
+            with anyio.fail_after(10):
+                await executor.cancel(job, job.location, job.job_handle)
+
+            assert os.path.lexists(f"{job.location}.ended")
+            wait_until(lambda: not alive(int(job.job_handle.partition(".")[0])))
+
+    find_home().create()
+    anyio.run(story)
+
+
+def test_a_process_that_has_got_the_number_of_a_job_is_left_alone(home: Path) -> None:
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            job = job_of(1, 0)
+            job.location = await executor.upload(job, await executor.pickle(job))
+            await executor.cancel(job, job.location, f"{os.getpid()}.1.no-such-tag")
+
+    find_home().create()
+    anyio.run(story)
+
+
+def test_a_job_survives_a_dispatcher_that_dies_with_unread_answers(home: Path) -> None:
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            job = job_of(1, 0.5)
+            await start(executor, job)
+            worker = executor._busy[job.ticket]
+            worker.send(ticket="ct-nobody", prefix="/no/such/job")
+            await anyio.wait_readable(worker._line)
+
+        # A line that is closed with something unread in it is reset, not just at its end.
+        await until_ended(job)
+        header = Path(f"{job.location}.1.outcome").read_bytes().partition(b"\n")[0]
+        assert b'"COMPLETED"' in header
+
+    find_home().create()
+    anyio.run(story)
