@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     cancelling.add_argument("dispatch_id")
     cancelling.add_argument("--task", type=int, action="append", metavar="NODE_ID", help="may be repeated")
     cancelling.add_argument("--reason")
+    cancelling.add_argument("--force", action="store_true", help="give up what cannot be confirmed to have ended")
 
     add("executors", _executors, "Show the installed executors.")
 
@@ -112,12 +113,19 @@ def _show(options: argparse.Namespace) -> None:
 def _nodes_table(result: Result) -> Any:
     from rich.table import Table
 
-    table = Table("node", "status", "job handle", "error", title=f"{result.name} {result.dispatch_id}: {result.status}")
+    table = Table(
+        "node",
+        "status",
+        "job handle",
+        "error, or what it waits for",
+        title=f"{result.name} {result.dispatch_id}: {result.status}",
+    )
 
     for label, node_id in result.nodes():
         node = result.get_node_result(node_id)
         error = (node["error"] or "").strip().splitlines()
-        table.add_row(label, _coloured(node["status"]), node["job_handle"] or "", error[-1] if error else "")
+        words = error[-1] if error else f"waiting: {node['waiting']}" if node["waiting"] else ""
+        table.add_row(label, _coloured(node["status"]), node["job_handle"] or "", words)
 
     return table
 
@@ -125,7 +133,7 @@ def _nodes_table(result: Result) -> Any:
 def _cancel(options: argparse.Namespace) -> None:
     from covalent_core._client.api import cancel
 
-    outcome = cancel(options.dispatch_id, options.task, reason=options.reason)
+    outcome = cancel(options.dispatch_id, options.task, reason=options.reason, force=options.force)
     print(outcome)
     raise SystemExit(0 if outcome else 2)
 

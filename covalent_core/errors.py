@@ -15,6 +15,8 @@
     │   ├── ExecutorNotFoundError      no installed plugin brings this executor
     │   ├── ExecutorOptionError        an option is unknown, mistyped or must not be stored
     │   ├── ExecutorPluginError        the plugin's hooks do not fit the hookspecs
+    │   ├── BackendUnreachableError    .refused: the backend could not be asked; it is asked again
+    │   ├── NotNow                     .reason .retry_after: the backend takes no further job at the moment
     │   └── JobEndedError              .retry: the backend ended a job before its task was through
     ├── DependencyError                what a task needs before it runs could not be had
     └── TaskError                      .dispatch_id .node_id
@@ -77,6 +79,38 @@ class ExecutorOptionError(ExecutorError):
 
 class ExecutorPluginError(ExecutorError):
     """A plugin's hooks do not fit the hookspecs, or one of them gave what it must not give."""
+
+
+class BackendUnreachableError(ExecutorError):
+    """A backend could not be asked. Out of a hook it means: call it again, nothing is known.
+
+    The core does so with growing pauses, for as long as it takes, and the node says what it waits for.
+
+    Attributes:
+        refused: Whether somebody is there and has said no, as to a key that has expired: asked again only after
+            minutes, for who is refused often is locked out.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+class NotNow(ExecutorError):
+    """Out of `provision`: the backend has not taken the job because it has enough of them; it may take it later.
+
+    The core holds the jobs of the executor back and lets one of them ask again when the pause is over. That costs no
+    attempt, and a cancel ends the waiting at once.
+
+    Attributes:
+        reason: Why not, as the backend says it.
+        retry_after: Seconds until one job asks again.
+    """
+
+    def __init__(self, reason: str, retry_after: float = 30.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 class JobEndedError(ExecutorError):

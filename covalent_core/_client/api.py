@@ -130,7 +130,9 @@ def get_result(dispatch_id: str, wait: bool = False, timeout: float | None = Non
     return Result(store, dispatch_id)
 
 
-def cancel(dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: str | None = None) -> CancelOutcome:
+def cancel(
+    dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: str | None = None, force: bool = False
+) -> CancelOutcome:
     """Cancel a dispatch, or some of its nodes with everything downstream of them.
 
     When this returns, the order is on disk: what had not started never will, what runs is being ended, and whatever it
@@ -140,6 +142,9 @@ def cancel(dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: s
     Args:
         task_ids: Node ids, as ``print(result)`` shows them. None cancels the whole dispatch.
         reason: Kept, and shown as the error. Default: "Cancelled by user".
+        force: Do not wait for ever for a proof that may never come, as where a host is gone for good. One more attempt
+            is made; what it does not confirm to have ended is given up: FAILED, with an error that says who gave it up
+            and what is not known. CANCELLED stays the word for what is proven.
 
     Returns:
         What became of each target. True if this call stopped anything, false if it came too late.
@@ -156,7 +161,7 @@ def cancel(dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: s
             raise DispatchError(f"task_ids takes node ids, which are integers, not {node_id!r}")
 
     home = find_home()
-    outcome = request_cancel(_store(home), dispatch_id, task_ids, reason or BY_USER, _client())
+    outcome = request_cancel(_store(home), dispatch_id, task_ids, reason or BY_USER, _client(), force=force)
 
     if not _store(home).get_status(dispatch_id).terminal:
         _wake(home)

@@ -16,6 +16,7 @@ import anyio
 from anyio import create_task_group, move_on_after, open_signal_receiver, to_thread, wait_readable
 
 from covalent_core._dispatch.shared import SharedExecutor
+from covalent_core._dispatch.stalls import Stalls
 from covalent_core._dispatch.walk import Walk
 from covalent_core._home import Home
 from covalent_core._model.graph import ExecutorSpec
@@ -74,6 +75,7 @@ class Dispatcher:
         async with create_task_group() as self._tasks:
             self._tasks.start_soon(self._journal.run, name="journal")
             self._tasks.start_soon(self._end_when_told, name="signals")
+            self._tasks.start_soon(Stalls(self._journal).run, name="stalls")
             self._tasks.start_soon(self._serve_until_idle, name="watch")
 
     async def _serve_until_idle(self) -> None:

@@ -11,21 +11,27 @@ from typing import Any
 
 from anyio import to_thread
 
+from covalent_core._dispatch.missing import explain_missing
 from covalent_core._model.job import Job, Results, Value
 from covalent_core._model.status import Status
 from covalent_core._store.transitions import NodeEnd
 from covalent_core._store.values import Values
 
 
-async def take_over(job: Job, node_ids: Iterable[int], results: Results, values: Values) -> list[NodeEnd]:
+async def take_over(
+    job: Job, node_ids: Iterable[int], results: Results, values: Values, last_words: str = ""
+) -> list[NodeEnd]:
     """Return how nodes of a job ended, according to its result files; large values are moved out of a folder.
 
     A node of a pack that did not begin, because one that it needs did not complete, has no end of its own.
+
+    Args:
+        last_words: What the backend says of the end of the job, for nodes without an outcome.
     """
     chosen = list(node_ids)
 
     def take_all() -> list[NodeEnd]:
-        ends = [_take(job, node_id, results, values) for node_id in chosen]
+        ends = [_take(job, node_id, results, values, last_words) for node_id in chosen]
         return [end for end in ends if end is not None]
 
     # Large values are flushed to disk, which takes long enough to be worth a thread.
@@ -62,13 +68,13 @@ def _read_outcome(results: Results, name: str) -> tuple[dict[str, Any], bytes]:
     return json.loads(header), content
 
 
-def _take(job: Job, node_id: int, results: Results, values: Values) -> NodeEnd | None:
+def _take(job: Job, node_id: int, results: Results, values: Values, last_words: str) -> NodeEnd | None:
     name = f"{job.ticket}.{node_id}"
 
     try:
         header, content = _read_outcome(results, f"{name}.outcome")
     except (FileNotFoundError, KeyError):
-        return NodeEnd(node_id, Status.FAILED, "the job ended without an outcome for this node", "run")
+        return NodeEnd(node_id, Status.FAILED, explain_missing(job, node_id, results, last_words), "run")
 
     if header["status"] == "SKIPPED":
         return None

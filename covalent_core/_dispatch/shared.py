@@ -6,10 +6,11 @@ import json
 import logging
 from collections import deque
 
-from anyio import CapacityLimiter, Event, Lock
+from anyio import Event, Lock
 from anyio.abc import TaskGroup, TaskStatus
 
 from covalent_core._dispatch.steps import JobRun
+from covalent_core._dispatch.turns import Turns
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._executors.installed import create
 from covalent_core._model.graph import ExecutorSpec
@@ -33,7 +34,7 @@ class SharedExecutor:
         self._under_way = 0
         self.options = json.loads(spec.options)
         workers = self.options.get("max_workers")
-        self.slots = CapacityLimiter(workers) if isinstance(workers, int) else None
+        self.turns = Turns(workers if isinstance(workers, int) else None)
         self._most = workers + AHEAD if isinstance(workers, int) else float("inf")
 
     @property
@@ -73,6 +74,7 @@ class SharedExecutor:
             self._tasks.start_soon(self._carry_out, run, name=run.name)
 
     async def _carry_out(self, run: JobRun) -> None:
+        run.come()
         await run.carry_out()
         self._under_way -= 1
         self._start_next()

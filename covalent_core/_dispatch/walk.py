@@ -21,7 +21,7 @@ from covalent_core._model.status import Status, final_status
 from covalent_core._store.database import now
 from covalent_core._store.journal import Journal
 from covalent_core._store.reading import StoredDispatch
-from covalent_core._store.transitions import NodeEnd, Requeue
+from covalent_core._store.transitions import GIVEN_UP, NodeEnd, Requeue
 
 
 class Walk:
@@ -60,6 +60,9 @@ class Walk:
         self._children: dict[int, str] = dict(stored.children)
         self._nodes = {row.node_id: _node(row, stored.executors.get(row.executor_id)) for row in stored.nodes}
         self._errors = {row.node_id: row.error for row in stored.nodes}
+        self._forced = stored.forced
+        #: Whether a node has been given up, whose tasks may be alive.
+        self._given_up = any(row.step == GIVEN_UP for row in stored.nodes)
 
         for source, target in stored.edges:
             self._nodes[target].sources.add(source)
@@ -92,6 +95,7 @@ class Walk:
         for run in self._runs.values():
             self._stop_if_cancelled(run)
 
+        self._give_up()
         self._look_at_children()
 
         # Where nothing is left to be done, the order itself has ended the dispatch.
@@ -148,11 +152,19 @@ class Walk:
         run = JobRun(job, owner=self, executor=shared, journal=self._journal, **known)
         self._runs[job.ticket] = run
         self._stop_if_cancelled(run)
+        run.give_up(self._forced)
         shared.submit(run)
 
     def _stop_if_cancelled(self, run: JobRun) -> None:
         stopped = (Status.CANCELLING, Status.CANCELLED)
-        run.request_cancel({n: self._errors[n] or "" for n in run.open_nodes if self._nodes[n].status in stopped})
+        run.request_cancel({n: self._errors[n] or "" for n in run.ends.open if self._nodes[n].status in stopped})
+
+    def _give_up(self) -> None:
+        """Let the jobs of nodes that somebody has given up end without the proof that nothing of them is alive."""
+        self._forced = self._journal.get_forced(self.dispatch_id)
+
+        for run in self._runs.values():
+            run.give_up(self._forced)
 
     def _task_call(self, node: WalkNode) -> TaskCall:
         assert node.function is not None and node.call is not None
@@ -228,10 +240,14 @@ class Walk:
             node = self._nodes[end.node_id]
 
             # Where a cancel came first, this end is not in the store.
-            if node.status.terminal or (node.status == Status.CANCELLING and end.status != Status.CANCELLED):
+            given_up = end.step == GIVEN_UP
+            stopped = given_up or end.status == Status.CANCELLED
+
+            if node.status.terminal or (node.status == Status.CANCELLING and not stopped):
                 continue
 
             node.status, node.output = end.status, end.output
+            self._given_up = self._given_up or given_up
 
             if end.status == Status.COMPLETED:
                 for target in map(self._nodes.__getitem__, node.targets):
@@ -299,11 +315,20 @@ class Walk:
         await self._journal.end_nodes(self.dispatch_id, ends)
 
         if self._nodes[node_id].status == Status.CANCELLING:
-            ends = [NodeEnd(node_id, Status.CANCELLED, self._errors[node_id])]
-            await self._journal.end_cancelled_nodes(self.dispatch_id, ends)
+            ends = [self._stopped_sublattice(node_id, row)]
+            await self._journal.end_stopped_nodes(self.dispatch_id, ends)
 
         self.nodes_ended(ends)
         await self._end_if_done()
+
+    def _stopped_sublattice(self, node_id: int, child: Any) -> NodeEnd:
+        """Return the end of a sublattice that was cancelled: with the proof, unless one of its nodes was given up."""
+        given_up = [row for row in self._journal.get_nodes(child.dispatch_id) if row.step == GIVEN_UP]
+
+        if given_up:
+            return NodeEnd(node_id, Status.FAILED, last_line(given_up[0].error), GIVEN_UP)
+
+        return NodeEnd(node_id, Status.CANCELLED, self._errors[node_id])
 
     def _why(self, child: Any, status: Status) -> str:
         """Say why a sublattice did not complete: because of the first of its nodes that ended so."""
@@ -319,7 +344,7 @@ class Walk:
     async def _end_if_done(self) -> None:
         if self._is_done():
             statuses = [node.status for node in self._nodes.values()]
-            cancelled = bool(self._journal.get_dispatch(self.dispatch_id).cancel_requested)
+            cancelled = bool(self._journal.get_dispatch(self.dispatch_id).cancel_requested) and not self._given_up
             await self._journal.end_dispatch(self.dispatch_id, final_status(statuses, cancelled=cancelled))
             self._on_end(self)
 

@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import CodeType
 from typing import Any
 
 from anyio import to_thread
@@ -13,7 +14,7 @@ from pluggy import PluginManager
 
 from covalent_core import _stops, hookspecs
 from covalent_core._executors.bundle import pack
-from covalent_core._model.job import Job
+from covalent_core._model.job import Job, Perhaps
 from covalent_core.errors import ExecutorPluginError
 from covalent_core.hookspecs import hookimpl
 
@@ -21,6 +22,7 @@ from covalent_core.hookspecs import hookimpl
 TEXT = (str,)
 BYTES = (bytes, memoryview)
 RESULTS = (str, os.PathLike, Mapping)
+FOUND = (str, Perhaps)
 
 
 def check_hooks(executor: Any) -> None:
@@ -63,6 +65,15 @@ def _marked(holder: Any, mark: str) -> dict[str, Callable[..., Any]]:
     }
 
 
+#: The hooks of all executors that have been bound, as users write them, by their code.
+_hooks_by_code: dict[CodeType, str] = {}
+
+
+def hook_of(code: CodeType) -> str | None:
+    """Return the hook that has this code, as ``Class.hook``."""
+    return _hooks_by_code.get(code)
+
+
 class BoundExecutor:
     """An executor whose hooks can be called, each by its name, and awaited whatever they are."""
 
@@ -76,6 +87,8 @@ class BoundExecutor:
         self._hooks.register(_Defaults())
         self._callers = {name: getattr(self._hooks.hook, name) for name in _marked(hookspecs, "spec")}
         firsts = {name: caller.get_hookimpls()[-1].function for name, caller in self._callers.items()}
+        own = {name: inspect.unwrap(method) for name, method in _marked(executor, "impl").items()}
+        _hooks_by_code.update({method.__code__: f"{self.name}.{name}" for name, method in own.items()})
         self.cancels_members = "cancel_members" in _marked(executor, "impl")
         self._is_async = {name: inspect.iscoroutinefunction(function) for name, function in firsts.items()}
 

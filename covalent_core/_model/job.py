@@ -24,6 +24,17 @@ DEFAULT_GRACE = 5.0
 
 
 @dataclass(frozen=True)
+class Perhaps:
+    """What `find` gives while it is not known whether the backend has a job, or may still take it.
+
+    Attributes:
+        why: What is waited for, for the person who looks at the node.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True)
 class TaskCall:
     """One node of a job: which function is called with what.
 
@@ -83,6 +94,9 @@ class Job:
     location: str | None = None
     job_handle: str | None = None
     _cancel_reason: str | None = field(default=None, repr=False)
+    _bar: bool = field(default=False, repr=False)
+    _siblings: Callable[[], int] = field(default=lambda: 0, repr=False)
+    _wait: Callable[[str], None] = field(default=lambda _: None, repr=False)
     _report: Callable[[float, float | None, str], None] = field(default=lambda *_: None, repr=False)
     _show: Callable[[int, str, str], None] = field(default=lambda *_: None, repr=False)
     _take: Callable[[Mapping[str, Value]], None] = field(default=lambda _: None, repr=False)
@@ -103,6 +117,19 @@ class Job:
         """Whether this job has been cancelled; once True it stays so."""
         return self._cancel_reason is not None
 
+    @property
+    def barred(self) -> bool:
+        """Whether nothing may start under this job's ticket any more; once True it stays so."""
+        return self.cancel_requested or self._bar
+
+    @property
+    def siblings_coming(self) -> int:
+        """How many jobs of this dispatch with the same executor are on their way to `provision` besides this one.
+
+        Who can submit many jobs at once need not guess how long to wait for them. May be read from any thread.
+        """
+        return self._siblings()
+
     def raise_if_cancel_requested(self) -> None:
         """Stop here if this job has been cancelled.
 
@@ -115,6 +142,13 @@ class Job:
     def report_progress(self, done: float, total: float | None = None, unit: str = "bytes") -> None:
         """Say how far the step in flight is; cheap enough to be called for every chunk."""
         self._report(done, total, unit)
+
+    def report_waiting(self, text: str) -> None:
+        """Say what this job waits for; shown at its nodes until the step in flight has ended, or ``""`` is reported.
+
+        Each call takes the place of the one before. From any hook and any thread; cheap enough for every look.
+        """
+        self._wait(text)
 
     def report_output(self, node_id: int, stdout: str, stderr: str) -> None:
         """Show what a task that is running has written so far; each call takes the place of the one before.

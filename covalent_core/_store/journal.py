@@ -53,6 +53,8 @@ class Journal(Reading):
         self._closed = False
         self._progress: dict[str, str] = {}
         self._outputs: dict[tuple[str, int], tuple[str, str]] = {}
+        self._waits: dict[str, str] = {}
+        self._new_waits: dict[str, str] = {}
         self._seen_order = -1
         # A connection of its own, and past SQLAlchemy: under load its share would be half of the dispatcher's work.
         self._writer = store.database.engine.raw_connection()
@@ -133,9 +135,11 @@ class Journal(Reading):
         requeued = [(transitions.REQUEUE_NODE, node.as_row(dispatch_id)) for node in again]
         await self._write(*((transitions.END_NODE, end.as_row(dispatch_id)) for end in ends), *failed, *requeued)
 
-    async def end_cancelled_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
-        """Nothing of these nodes is alive any more; those that were CANCELLING are CANCELLED."""
-        await self._write(*((transitions.END_CANCELLED_NODE, end.as_row(dispatch_id)) for end in ends), urgent=True)
+    async def end_stopped_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
+        """Those of these nodes that were CANCELLING have ended: nothing of them is alive, or they were given up."""
+        given_up = [{"b_given_up": end.error if end.status == Status.FAILED else None} for end in ends]
+        rows = [end.as_row(dispatch_id) | words for end, words in zip(ends, given_up, strict=True)]
+        await self._write(*((transitions.END_STOPPED_NODE, row) for row in rows), urgent=True)
 
     async def set_cancel_attempt(
         self, ticket: str, since: float, attempts: int, error: str | None, next_at: float | None
@@ -148,6 +152,12 @@ class Journal(Reading):
         """Keep how far a job's step in flight is for the next `store_progress`. May be called from any thread."""
         self._progress[ticket] = progress
 
+    def note_waiting(self, ticket: str, text: str) -> None:
+        """As `note_progress`: what a job waits for, empty if for nothing."""
+        if self._waits.get(ticket, "") != text:
+            self._waits[ticket] = text
+            self._new_waits[ticket] = text
+
     def note_output(self, dispatch_id: str, node_id: int, stdout: str, stderr: str) -> None:
         """As `note_progress`: what a running task has written."""
         self._outputs[dispatch_id, node_id] = (stdout, stderr)
@@ -156,8 +166,12 @@ class Journal(Reading):
         """Store what has been noted; one transaction, however often it was noted."""
         progress, self._progress = self._progress, {}
         outputs, self._outputs = self._outputs, {}
+        waits, self._new_waits = self._new_waits, {}
         writes: list[Write] = [
             (transitions.SET_PROGRESS, {"b_ticket": ticket, "b_progress": text}) for ticket, text in progress.items()
+        ]
+        writes += [
+            (transitions.SET_WAITING, {"b_ticket": ticket, "b_waiting": text or None}) for ticket, text in waits.items()
         ]
         writes += [
             (transitions.SET_OUTPUT, {**transitions.node_key(*node), "b_stdout": stdout, "b_stderr": stderr})
@@ -169,6 +183,7 @@ class Journal(Reading):
 
     async def close_job(self, dispatch_id: str, ticket: str, error: str | None) -> None:
         """`release` has been called for a job; `error` is what it raised."""
+        self._waits.pop(ticket, None)
         await self._write(
             (transitions.CLOSE_JOB, {"b_ticket": ticket, "b_released": now(), "b_error": error, "b_payload": None})
         )

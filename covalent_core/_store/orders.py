@@ -13,17 +13,27 @@ from covalent_core._model.status import Status, final_status
 from covalent_core._store.database import now
 from covalent_core._store.schema import cancel_orders, cancel_targets, dispatches, edges, jobs, nodes
 from covalent_core._store.store import OPEN, Store
+from covalent_core._store.transitions import GIVEN_UP
 from covalent_core.errors import NodeNotFoundError, SublatticeNodeError
 
 
 def request_cancel(
-    store: Store, dispatch_id: str, task_ids: Sequence[int] | None, reason: str, client: str
+    store: Store,
+    dispatch_id: str,
+    task_ids: Sequence[int] | None,
+    reason: str,
+    client: str,
+    *,
+    force: bool = False,
 ) -> CancelOutcome:
     """Order that nodes, or the whole dispatch, be cancelled. The order is on disk when this returns.
 
     What has not started never will: it is CANCELLED here and now, with everything downstream of it, and so is all that
     has not started in the sublattices among them. What runs is CANCELLING from here on, whatever it still returns;
     ending it is the dispatcher's work.
+
+    Args:
+        force: Give up what the dispatcher cannot confirm to have ended in one more attempt.
 
     Raises:
         DispatchNotFoundError: There is no such dispatch.
@@ -40,7 +50,7 @@ def request_cancel(
                 f"it with ct.cancel({dispatch_id!r}); nothing was cancelled"
             )
 
-        return _Order(connection, reason, client).give(dispatch_id, task_ids)
+        return _Order(connection, reason, client, force).give(dispatch_id, task_ids)
 
 
 def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
@@ -67,10 +77,11 @@ _STOP_NODE = (
 class _Order:
     """One order within its transaction, with those that follow from it for sublattices."""
 
-    def __init__(self, connection: Connection, reason: str, client: str) -> None:
+    def __init__(self, connection: Connection, reason: str, client: str, force: bool) -> None:
         self._connection = connection
         self._reason = reason
         self._client = client
+        self._force = force
 
     def give(self, dispatch_id: str, task_ids: Sequence[int] | None) -> CancelOutcome:
         query = select(nodes.c.node_id, nodes.c.name, nodes.c.status).where(nodes.c.dispatch_id == dispatch_id)
@@ -97,6 +108,7 @@ class _Order:
         order = {
             "dispatch_id": outcome.dispatch_id,
             "task_ids": None if task_ids is None else json.dumps(sorted(task_ids)),
+            "force": self._force,
             "reason": outcome.reason,
             "client": self._client,
             "at": now(),
@@ -143,12 +155,14 @@ class _Order:
         if outcome.whole:
             values = {"cancel_requested": True, "error": outcome.reason, "status": Status.CANCELLING.value}
 
-        query = select(nodes.c.status).where(nodes.c.dispatch_id == outcome.dispatch_id)
-        statuses = [Status(status) for status in self._connection.execute(query).scalars()]
-        query = select(func.count()).where(jobs.c.dispatch_id == outcome.dispatch_id, jobs.c.released.is_(None))
+        query = select(nodes.c.status, nodes.c.step).where(nodes.c.dispatch_id == outcome.dispatch_id)
+        found = list(self._connection.execute(query))
+        statuses = [Status(row.status) for row in found]
+        cancelled = outcome.whole and all(row.step != GIVEN_UP for row in found)
+        open_jobs = select(func.count()).where(jobs.c.dispatch_id == outcome.dispatch_id, jobs.c.released.is_(None))
 
-        if all(status.terminal for status in statuses) and not self._connection.execute(query).scalar_one():
-            values |= {"status": final_status(statuses, cancelled=outcome.whole).value, "ended": now()}
+        if all(status.terminal for status in statuses) and not self._connection.execute(open_jobs).scalar_one():
+            values |= {"status": final_status(statuses, cancelled=cancelled).value, "ended": now()}
 
         if values:
             self._connection.execute(update(dispatches).where(here).values(**values))

@@ -12,14 +12,26 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, literal_column
 
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._model.job import Value
-from covalent_core._store.schema import cancel_orders, dispatches, edges, executors, functions, job_nodes, jobs, nodes
+from covalent_core._store.schema import (
+    cancel_orders,
+    cancel_targets,
+    dispatches,
+    edges,
+    executors,
+    functions,
+    job_nodes,
+    jobs,
+    nodes,
+)
 from covalent_core._store.store import OPEN, Store
 
 _ID: BindParameter[str] = bindparam("dispatch_id")
 
 UNFINISHED = select(dispatches.c.dispatch_id).where(dispatches.c.status.in_(OPEN)).order_by(dispatches.c.created)
 NODES = select(nodes).where(nodes.c.dispatch_id == _ID)
-PLACES = select(nodes.c.node_id, nodes.c.name, nodes.c.status, nodes.c.error).where(nodes.c.dispatch_id == _ID)
+PLACES = select(nodes.c.node_id, nodes.c.name, nodes.c.status, nodes.c.error, nodes.c.step).where(
+    nodes.c.dispatch_id == _ID
+)
 EDGES = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == _ID)
 FUNCTIONS = select(functions.c.place, functions.c.content).where(functions.c.dispatch_id == _ID)
 EXECUTORS = select(executors).where(
@@ -37,6 +49,11 @@ CHILDREN = (
         (nodes.c.dispatch_id == dispatches.c.parent_dispatch_id) & (nodes.c.node_id == dispatches.c.parent_node_id),
     )
     .where(dispatches.c.parent_dispatch_id == _ID, nodes.c.status.in_(OPEN))
+)
+FORCED = (
+    select(cancel_targets.c.node_id, cancel_orders.c.client)
+    .join(cancel_orders, cancel_orders.c.id == cancel_targets.c.order_id)
+    .where(cancel_orders.c.dispatch_id == _ID, cancel_orders.c.force)
 )
 ORDERS_SINCE = (
     select(cancel_orders.c.id, cancel_orders.c.dispatch_id, dispatches.c.parent_dispatch_id)
@@ -60,6 +77,8 @@ class StoredDispatch:
     #: Not released yet, oldest first, each with its nodes.
     jobs: list[tuple[Row[Any], list[int]]]
     children: list[tuple[int, str]]
+    #: By node, who does not want to wait for the proof that it has ended.
+    forced: dict[int, str]
 
 
 class Reading:
@@ -89,12 +108,18 @@ class Reading:
                 {row.id: ExecutorSpec(row.name, row.options) for row in connection.execute(EXECUTORS, here)},
                 [(row, _members(connection, row.ticket)) for row in list(connection.execute(OPEN_JOBS, here))],
                 [(row.parent_node_id, row.dispatch_id) for row in connection.execute(CHILDREN, here)],
+                _forced(connection, dispatch_id),
             )
 
     def get_nodes(self, dispatch_id: str) -> list[Row[Any]]:
-        """Return where the nodes of a dispatch stand: node_id, name, status, error."""
+        """Return where the nodes of a dispatch stand: node_id, name, status, error, step."""
         with self._database.read() as connection:
             return list(connection.execute(PLACES, {"dispatch_id": dispatch_id}))
+
+    def get_forced(self, dispatch_id: str) -> dict[int, str]:
+        """Return by node who does not want to wait for the proof that it has ended."""
+        with self._database.read() as connection:
+            return _forced(connection, dispatch_id)
 
     def get_dispatch(self, dispatch_id: str) -> Row[Any]:
         """Return the row of a dispatch."""
@@ -111,6 +136,10 @@ class Reading:
         self._cursor.execute(LAST_ORDER)
         (last,) = self._cursor.fetchone() or (0,)
         return last or 0
+
+
+def _forced(connection: Connection, dispatch_id: str) -> dict[int, str]:
+    return {row.node_id: row.client for row in connection.execute(FORCED, {"dispatch_id": dispatch_id})}
 
 
 def _members(connection: Connection, ticket: str) -> list[int]:

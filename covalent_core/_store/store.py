@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from covalent_core._home import Home
@@ -250,6 +250,11 @@ class Store:
 
         with self.database.read() as connection:
             return list(connection.execute(query.where(jobs.c.dispatch_id == dispatch_id).order_by(job_nodes.c.place)))
+
+    def set_waiting(self, ticket: str, text: str) -> None:
+        """Say what a job waits for, from any thread; the dispatcher itself does so with its journal."""
+        with self.database.write() as connection:
+            connection.execute(update(jobs).where(jobs.c.ticket == ticket).values(waiting=text))
 
     def get_functions(self, dispatch_id: str) -> dict[int, Value]:
         """Return the pickled functions of a dispatch by their places."""

@@ -18,6 +18,9 @@ from covalent_core._model.status import Status
 from covalent_core._store.database import now
 from covalent_core._store.schema import attempts, dispatches, encode, job_nodes, jobs, nodes
 
+#: The step in which a node has failed that somebody has given up before it was confirmed to have ended.
+GIVEN_UP = "cancel"
+
 #: A statement and the values of one row for it.
 Write: TypeAlias = "tuple[Prepared, dict[str, Any]]"
 
@@ -88,11 +91,18 @@ REQUEUE_NODE = _node_update(
     stdout=literal_column("''"),
     stderr=literal_column("''"),
 )
-END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended", **_WRITTEN)
+#: What was cancelled keeps the reason as its error, unless it has failed to be ended.
+END_STOPPED_NODE = _node_update(
+    [Status.CANCELLING],
+    *("status", "ended", "step"),
+    error=func.coalesce(bindparam("b_given_up"), nodes.c.error),
+    **_WRITTEN,
+)
 SET_PAYLOAD = _job_update("payload")
 SET_LOCATION = _job_update("location")
 SET_HANDLE = _job_update("handle")
 SET_PROGRESS = _job_update("progress")
+SET_WAITING = _job_update("waiting")
 SET_CANCEL = _job_update("cancel_since", "cancel_attempts", "cancel_error", "cancel_next")
 CLOSE_JOB = _job_update("released", "error", "payload")
 START_DISPATCH = Prepared(

@@ -98,9 +98,13 @@ class Model:
         must(hook not in STEPS or live, f"{hook} of {ticket}: {[self.nodes[node] for node in nodes]}")
         releases = [restarts for earlier, restarts in self.calls[ticket] if earlier == "release"]
         must(hook == "release" or not releases, f"{hook} of {ticket} after its release")
-        # Only if the dispatcher died before it could be stored is a release called again.
+        # Only if it has failed, or the dispatcher died before it could be stored, is a release called again.
         must(self.restarts not in releases, f"{ticket} is released again")
         self.calls[ticket].append((hook, self.restarts))
+
+    def release_failed(self, ticket: str) -> None:
+        """A release has been called, and has raised or been interrupted."""
+        self.calls[ticket].remove(("release", self.restarts))
 
     def ends_members(self, ticket: str, nodes: list[int]) -> None:
         """`cancel_members` is called for nodes that are to be cancelled, and no others (8)."""

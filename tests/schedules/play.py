@@ -42,8 +42,6 @@ class Stage:
     """Where cases are played: a store in memory where there is one, and a new one after a failure."""
 
     def __init__(self) -> None:
-        memory = Path("/dev/shm")
-        self._folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self.played = 0
         self._set_up()
 
@@ -58,6 +56,9 @@ class Stage:
             raise
 
     def _set_up(self) -> None:
+        memory = Path("/dev/shm")
+        # Under another name each time: a home is created once for all worlds.
+        self._folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self._home = Home(self._folder / "home")
         self._store = Store(self._home)
         self._results = self._folder / "results"

@@ -273,7 +273,12 @@ class SimulatedExecutor:
 
     @hookimpl
     async def release(self, job: Job) -> None:
-        await self._pass("release", job)
+        try:
+            await self._pass("release", job)
+        except (Exception, get_cancelled_exc_class()):
+            self.world.release_failed(job)
+            raise
+
         self.world.backend.files.pop(job.ticket, None)
         self.world.point("release answers")
 
