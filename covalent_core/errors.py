@@ -15,7 +15,9 @@
     │   ├── ExecutorNotFoundError      no installed plugin brings this executor
     │   ├── ExecutorOptionError        an option is unknown, mistyped or must not be stored
     │   ├── ExecutorPluginError        the plugin's hooks do not fit the hookspecs
-    │   └── JobEndedError              .retry: the backend ended a job before its task was through
+    │   ├── JobEndedError              .retry: the backend ended a job before its task was through
+    │   ├── BackendUnreachableError    .refused: the backend gives no answer, or lets nobody in; later it may
+    │   └── NotNow                     .reason .retry_after: the backend takes no more jobs for the moment
     ├── DependencyError                what a task needs before it runs could not be had
     └── TaskError                      .dispatch_id .node_id
         ├── TaskRuntimeError           .step .stderr: a task failed
@@ -90,6 +92,33 @@ class JobEndedError(ExecutorError):
     def __init__(self, message: str, *, retry: bool = True) -> None:
         super().__init__(message)
         self.retry = retry
+
+
+class BackendUnreachableError(ExecutorError):
+    """The backend cannot be asked now. Out of a hook it ends nothing: the hook is called again, with growing pauses.
+
+    Attributes:
+        refused: Whether it said no, to a login for example, and should be asked again only after minutes; otherwise
+            its answer is lost.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+class NotNow(ExecutorError):
+    """The backend takes no more jobs for the moment: one is started later. Raised by `provision`.
+
+    Attributes:
+        reason: Why, in the words of the backend.
+        retry_after: Seconds after which to ask again.
+    """
+
+    def __init__(self, reason: str, retry_after: float = 30.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 class DependencyError(CovalentError):

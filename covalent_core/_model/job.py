@@ -24,6 +24,17 @@ DEFAULT_GRACE = 5.0
 
 
 @dataclass(frozen=True)
+class Perhaps:
+    """What `find` returns where the backend may have the job and cannot say so: the core waits, and asks again.
+
+    Attributes:
+        why: What is not known, in words for the user.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True)
 class TaskCall:
     """One node of a job: which function is called with what.
 
@@ -86,6 +97,8 @@ class Job:
     _report: Callable[[float, float | None, str], None] = field(default=lambda *_: None, repr=False)
     _show: Callable[[int, str, str], None] = field(default=lambda *_: None, repr=False)
     _take: Callable[[Mapping[str, Value]], None] = field(default=lambda _: None, repr=False)
+    _wait: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    _count_siblings: Callable[[], int] = field(default=lambda: 0, repr=False)
 
     @property
     def node_ids(self) -> list[int]:
@@ -115,6 +128,15 @@ class Job:
     def report_progress(self, done: float, total: float | None = None, unit: str = "bytes") -> None:
         """Say how far the step in flight is; cheap enough to be called for every chunk."""
         self._report(done, total, unit)
+
+    def report_waiting(self, text: str) -> None:
+        """Say what this job waits for; each call takes the place of the one before, and an empty text ends it."""
+        self._wait(text)
+
+    @property
+    def siblings_coming(self) -> int:
+        """How many jobs of this dispatch that are alike are still on their way to `provision`."""
+        return self._count_siblings()
 
     def report_output(self, node_id: int, stdout: str, stderr: str) -> None:
         """Show what a task that is running has written so far; each call takes the place of the one before.
