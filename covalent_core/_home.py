@@ -44,6 +44,10 @@ class Home:
         return self.folder / "jobs"
 
     @property
+    def fetched(self) -> Path:
+        return self.folder / "fetched"
+
+    @property
     def lock(self) -> Path:
         return self.folder / "dispatcher.lock"
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from covalent_core._home import read_configuration
+from covalent_core.backend.options import accepted
 from covalent_core.errors import ExecutorOptionError, ExecutorPluginError
 
 
@@ -68,10 +69,7 @@ def create_from(cls: type, options: dict[str, Any]) -> Any:
     valid = _types(cls)
     arguments = {}
 
-    for name, value in options.items():
-        if name not in valid:
-            raise ExecutorOptionError(f"{cls.__name__} has no option {name!r}; valid options: {', '.join(valid)}")
-
+    for name, value in accepted(cls, options).items():
         arguments[name] = _load(cls, name, valid[name], json.dumps(value, default=str))
 
     try:

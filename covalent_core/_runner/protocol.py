@@ -28,6 +28,16 @@ from __future__ import annotations
 #: itself killed from outside.
 TAG = "COVALENT_CORE_SUPERVISOR"
 
+#: The folder that a bundle writes its files to, seen from where it is started.
+FOLDER = "results"
+
+#: What the names of these files end with.
+PROCESS, ENDED, LEASE, CANCEL = ".process", ".ended", ".lease", ".cancel"
+OUTCOME, VALUE = ".outcome", ".value"
+
+#: Who owns a job that must not start any more: what ``.process`` then leads to.
+NOBODY = "nobody"
+
 #: The files of a node, by what follows the prefix of its job and its number.
 RESULTS = (".outcome", ".outcome.part", ".value")
 

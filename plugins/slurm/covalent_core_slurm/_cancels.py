@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from covalent_core.backend import Together
 from covalent_core_slurm._answers import JobRecord, belongs
 from covalent_core_slurm._commands import Commands
 from covalent_core_slurm._states import meaning
-from covalent_core_slurm._together import Together
 from covalent_core_slurm._watch import Watch
 
 #: The states in which the script of a job may be running.

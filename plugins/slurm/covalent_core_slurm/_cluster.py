@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
+from covalent_core.backend import Together
 from covalent_core_slurm._answers import JobRecord
 from covalent_core_slurm._cancels import Cancels
 from covalent_core_slurm._commands import Commands
 from covalent_core_slurm._folders import Folders
 from covalent_core_slurm._login_node import LoginNode
-from covalent_core_slurm._together import Together
 from covalent_core_slurm._watch import Watch
 from covalent_core_slurm.errors import SlurmUnreachableError
 

@@ -7,10 +7,10 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 
+from covalent_core.backend import Together
 from covalent_core_slurm._commands import one_line, words_of
 from covalent_core_slurm._login_node import LoginNode
 from covalent_core_slurm._script import quote_path
-from covalent_core_slurm._together import Together
 from covalent_core_slurm.errors import SlurmRefusedError
 
 #: How much of what a task writes is shown while it runs.

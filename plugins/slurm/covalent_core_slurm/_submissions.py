@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from covalent_core.backend import Together
 from covalent_core_slurm._answers import ARRAY
 from covalent_core_slurm._commands import Commands
 from covalent_core_slurm._script import Script
-from covalent_core_slurm._together import Together
 from covalent_core_slurm.errors import SlurmRefusedError
 
 #: How many jobs an array has at most; Slurm's MaxArraySize is 1001 unless somebody has changed it.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from covalent_core.backend import Together
 from covalent_core_slurm._answers import JobRecord
-from covalent_core_slurm._together import Together
 from covalent_core_slurm._watch import Waiter, Watch
 
 

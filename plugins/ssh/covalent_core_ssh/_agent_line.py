@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import asyncssh
 
+from covalent_core.backend import Opening
 from covalent_core_ssh._command import TOO_OLD, agent_command
-from covalent_core_ssh._opening import Opening
 from covalent_core_ssh._program import agent_program
 from covalent_core_ssh.connection import SSHConnection
 from covalent_core_ssh.errors import SSHLineLostError, SSHRefusedError

@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncssh
 
+from covalent_core.backend import Opening
 from covalent_core_ssh._host_keys import FirstUse
-from covalent_core_ssh._opening import Opening
 from covalent_core_ssh.errors import SSHLineLostError, SSHRefusedError, SSHUnreachableError
 from covalent_core_ssh.host import Finished, SSHHost
 

@@ -1,0 +1,157 @@
+"""Processes, named so that neither a reused process id nor another machine is taken for what was meant."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from anyio import move_on_after, sleep, wait_readable
+
+from covalent_core._runner.processes import start_time
+from covalent_core._runner.protocol import TAG
+from covalent_core.backend._proc import Place, Process, environment, look_at
+from covalent_core.backend._strays import sweep
+from covalent_core.errors import BackendUnreachableError
+
+__all__ = ["TAG", "Place", "ProcessHandle", "sweep"]
+
+#: Seconds between looks at a process where the kernel cannot say when it has ended.
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class ProcessHandle:
+    """A process, in a text ``<process id>.<start time>.<tag>@<namespace>.<boot>.<host>``.
+
+    Attributes:
+        pid: Its process id.
+        started: When it started, in clock ticks since boot; with `pid` it names one process of a boot for ever.
+        tag: What it and all that it starts have in their environment as ``COVALENT_CORE_SUPERVISOR``; may be empty.
+        place: Where it runs.
+    """
+
+    pid: int
+    started: str
+    tag: str = ""
+    place: Place = field(default_factory=Place.here)
+
+    @classmethod
+    def of(cls, pid: int, tag: str = "") -> ProcessHandle:
+        """Return the handle of a process that was just started here.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        return cls(pid, start_time(pid), tag)
+
+    @classmethod
+    def parse(cls, text: str) -> ProcessHandle:
+        """Read a handle. One that does not say where its process runs, as those of runners do not, is of this place.
+
+        Raises:
+            ValueError: It is no handle.
+        """
+        process, at, place = text.partition("@")
+        pid, started, tag = [*process.split(".", 2), ""][:3]
+        return cls(int(pid), started, tag, Place.parse(place) if at else Place.here())
+
+    def __str__(self) -> str:
+        return ".".join([str(self.pid), self.started, *([self.tag] if self.tag else [])]) + f"@{self.place}"
+
+    def is_alive(self) -> bool | None:
+        """Return whether the process lives; None where that cannot be known from here.
+
+        It cannot on another host, and not in another process id namespace, as that of a container is. A host that was
+        booted since has nothing of it any more.
+        """
+        if not (is_here := self.place.is_here()):
+            return is_here
+
+        found = look_at(self.pid)
+        return self._is_meant(found) if isinstance(found, Process) else found
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the process, if it lives and is the one that was meant.
+
+        Raises:
+            BackendUnreachableError: It runs in another place.
+        """
+        with self._open() as descriptor:
+            if descriptor is not None:
+                signal.pidfd_send_signal(descriptor, signum)
+
+    async def wait(self) -> None:
+        """Return when the process has ended.
+
+        Raises:
+            BackendUnreachableError: It runs in another place.
+        """
+        with self._open() as descriptor:
+            if descriptor is not None:
+                await wait_readable(descriptor)
+
+        while self.is_alive() is not False:
+            await sleep(LOOK_SECONDS)
+
+    async def is_over_within(self, seconds: float) -> bool:
+        """Return True as soon as the process has ended, False if it has not in time.
+
+        Raises:
+            BackendUnreachableError: It runs in another place.
+        """
+        with move_on_after(seconds):
+            await self.wait()
+            return True
+
+        return self.is_alive() is False
+
+    async def sweep(self, seconds: float = 10.0, noted: Collection[str] = ()) -> None:
+        """Kill whatever the process has left behind; needed where it was itself killed from outside. See `sweep`.
+
+        Raises:
+            BackendUnreachableError: It runs in another place.
+            ExecutorError: Something is alive all the same, or may be.
+        """
+        if self._check_place():
+            await sweep(self.tag, after=self.started, noted=noted, seconds=seconds)
+
+    @contextmanager
+    def _open(self) -> Iterator[int | None]:
+        """Give a descriptor of the process, or None if it is gone; only then is it looked at."""
+        try:
+            descriptor = os.pidfd_open(self.pid) if self._check_place() else None
+        except ProcessLookupError:
+            descriptor = None
+
+        try:
+            yield descriptor if descriptor is not None and self.is_alive() else None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _check_place(self) -> bool:
+        """Return whether the process can be looked at from here, False if it is gone for certain.
+
+        Raises:
+            BackendUnreachableError: It cannot.
+        """
+        is_here = self.place.is_here()
+
+        if is_here is None:
+            here = Place.here()
+            container = " in another container" if here.host == self.place.host else ""
+            raise BackendUnreachableError(
+                f"process {self.pid} runs on {self.place.host}{container}, and this is {here.host}, from where it "
+                f"cannot be seen; go on there, or wait"
+            )
+
+        return is_here
+
+    def _is_meant(self, found: Process) -> bool:
+        # The start time of another boot may be the same; one that is just ending has no environment any more.
+        variables = environment(self.pid) if self.tag else None
+        bears_it = not variables or f"{TAG}={self.tag}".encode() in variables
+        return found.started == self.started and not found.is_ending and bears_it
