@@ -119,13 +119,13 @@ class Compute:
 
         for pause in pauses():
             self._job.raise_if_cancel_requested()
+            self._job._bar = self._job._bar or current_time() > latest
             found, seconds = await self._look(pause)
 
             if not isinstance(found, Perhaps):
                 self._calls.report_waiting("")
                 return found
 
-            self._job._bar = self._job._bar or current_time() > latest
             self._calls.report_waiting(f"it is not known whether the backend has taken the job: {found.why}")
             await self._attempts.pause(seconds)
 
