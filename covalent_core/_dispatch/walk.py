@@ -55,7 +55,6 @@ class Walk:
         # The job that each node is in: the last that it was given to. One before that may still have to be released.
         self._job_of = {node_id: row.ticket for row, members in stored.jobs for node_id in members}
         self._functions = stored.functions
-        self._edges = stored.edges
         self._runs: dict[str, JobRun] = {}
         self._children: dict[int, str] = dict(stored.children)
         self._nodes = {row.node_id: _node(row, stored.executors.get(row.executor_id)) for row in stored.nodes}
@@ -103,10 +102,10 @@ class Walk:
     def _start(self, nodes: Iterable[WalkNode]) -> None:
         # What needs a node of its own pack, and is tried again, comes twice.
         found = {node.node_id: node for node in nodes if node.status == Status.NEW_OBJECT and not node.waiting}
-        ready = list(found.values())
+        time = now()
+        ready = [node for node in found.values() if (node.not_before or 0) <= time]
 
-        for node in [node for node in ready if (node.not_before or 0) > now()]:
-            ready.remove(node)
+        for node in [node for node in found.values() if (node.not_before or 0) > time]:
             name = f"dispatch {self.dispatch_id[:8]} pause {node.node_id}"
             self._tasks.start_soon(self._start_later, node, name=name)
 
@@ -212,13 +211,17 @@ class Walk:
         if not causes:
             return found
 
-        for node_id, cause in downstream(self._edges, causes).items():
+        for node_id, cause in downstream(self._open_targets, causes).items():
             # What is in the same job has not begun either: the runner skips it.
             if self._nodes[node_id].status in (Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING):
                 verb = "failed" if causes[cause].status == Status.FAILED else "cancelled"
                 found.append(NodeEnd(node_id, Status.CANCELLED, upstream(cause, self._nodes[cause].name, verb)))
 
         return found
+
+    def _open_targets(self, node_id: int) -> list[int]:
+        # What has ended needs no cause, and what is downstream of it has got one with it.
+        return [target for target in self._nodes[node_id].targets if not self._nodes[target].status.terminal]
 
     def nodes_ended(self, ends: Iterable[NodeEnd], again: Iterable[Requeue] = ()) -> None:
         """Ends of nodes are on disk: start what was waiting for them, and what is to start again."""
