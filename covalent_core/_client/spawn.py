@@ -61,10 +61,7 @@ def ensure_dispatcher(home: Home) -> None:
 
         if (started is not None and started.poll() not in (None, 0)) or time.monotonic() > deadline:
             tail = home.log.read_text(errors="replace")[-2000:]
-            raise DispatcherError(
-                f"the dispatcher of {home.folder} cannot be started; what was dispatched is stored and waits. "
-                f"The end of {home.log}:\n{tail}"
-            )
+            raise DispatcherError(f"the dispatcher of {home.folder} cannot be started. The end of {home.log}:\n{tail}")
 
         time.sleep(0.005)
 

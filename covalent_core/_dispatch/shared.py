@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
+from typing import Any
 
 from anyio import CapacityLimiter, Event, Lock
 from anyio.abc import TaskGroup, TaskStatus
@@ -13,6 +14,8 @@ from covalent_core._dispatch.steps import JobRun
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._executors.installed import create
 from covalent_core._model.graph import ExecutorSpec
+from covalent_core._model.task_options import check_executor_options
+from covalent_core.errors import ExecutorOptionError
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +34,10 @@ class SharedExecutor:
         self._bound: BoundExecutor | None = None
         self._queue: deque[JobRun] = deque()
         self._under_way = 0
-        self.options = json.loads(spec.options)
+        self.options = _usable_options(spec)
         workers = self.options.get("max_workers")
-        self.slots = CapacityLimiter(workers) if isinstance(workers, int) else None
-        self._most = workers + AHEAD if isinstance(workers, int) else float("inf")
+        self.slots = CapacityLimiter(workers) if workers else None
+        self._most = workers + AHEAD if workers else float("inf")
 
     @property
     def ready(self) -> bool:
@@ -82,3 +85,14 @@ class SharedExecutor:
         async with bound.executor:
             task_status.started()
             await self._closing.wait()
+
+
+def _usable_options(spec: ExecutorSpec) -> dict[str, Any]:
+    """Return the options behind `spec`, none where they do not fit: then `create` says so, at the node."""
+    try:
+        options: dict[str, Any] = dict(json.loads(spec.options))
+        check_executor_options(spec.name, options)
+    except (ExecutorOptionError, ValueError, TypeError):
+        return {}
+
+    return options
