@@ -256,7 +256,7 @@ def _saying(what: str, **known: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise DispatcherError(f"{what}; {error}", **known) from error
+        raise DispatcherError(f"{what}; {error}", **known) from (None if isinstance(error, DispatcherError) else error)
     except BaseException as interruption:
         if sys.version_info >= (3, 11):
             interruption.add_note(what)

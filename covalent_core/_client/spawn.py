@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from covalent_core import _failures
 from covalent_core._detached import DetachedProcess
 from covalent_core._home import Home
 from covalent_core.errors import DispatcherError
@@ -51,21 +52,30 @@ def ensure_dispatcher(home: Home) -> None:
     """Return when a dispatcher serves `home` and has been told to look at the store.
 
     Raises:
-        DispatcherError: It cannot be started; the message holds the end of its log.
+        DispatcherError: It cannot be started, or fails again and again; the message holds the end of its log.
     """
     deadline = time.monotonic() + START_SECONDS
 
     while not is_served(home):
+        if _failures.are_repeated(home):
+            raise DispatcherError(
+                f"the dispatcher of {home.folder} fails each time it is started; the next call tries again. "
+                f"{_end_of_log(home)}"
+            )
+
         start_dispatcher(home)
         started = _started.get(home.folder)
 
         if (started is not None and started.poll() not in (None, 0)) or time.monotonic() > deadline:
-            tail = home.log.read_text(errors="replace")[-2000:]
-            raise DispatcherError(f"the dispatcher of {home.folder} cannot be started. The end of {home.log}:\n{tail}")
+            raise DispatcherError(f"the dispatcher of {home.folder} cannot be started. {_end_of_log(home)}")
 
         time.sleep(0.005)
 
     ring(home)
+
+
+def _end_of_log(home: Home) -> str:
+    return f"The end of {home.log}:\n{home.log.read_text(errors='replace')[-2000:]}"
 
 
 def is_served(home: Home) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from anyio import CapacityLimiter, Event, Lock
 from anyio.abc import TaskGroup, TaskStatus
 
-from covalent_core._dispatch.steps import JobRun
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._executors.installed import create
 from covalent_core._model.graph import ExecutorSpec
@@ -18,6 +18,9 @@ from covalent_core._model.task_options import check_executor_options
 from covalent_core.errors import ExecutorOptionError
 
 log = logging.getLogger(__name__)
+
+#: Takes a job from its ticket to its release.
+CarryOut: TypeAlias = Callable[[], Awaitable[None]]
 
 #: How many jobs of an executor with ``max_workers`` may be on their way to a worker besides those that run.
 AHEAD = 256
@@ -32,7 +35,7 @@ class SharedExecutor:
         self._lock = Lock()
         self._closing = Event()
         self._bound: BoundExecutor | None = None
-        self._queue: deque[JobRun] = deque()
+        self._queue: deque[tuple[str, CarryOut]] = deque()
         self._under_way = 0
         self.options = _usable_options(spec)
         workers = self.options.get("max_workers")
@@ -60,9 +63,9 @@ class SharedExecutor:
 
             return self._bound
 
-    def submit(self, run: JobRun) -> None:
+    def submit(self, name: str, carry_out: CarryOut) -> None:
         """Start a job now or, if too many are on their way already, when one of them has ended."""
-        self._queue.append(run)
+        self._queue.append((name, carry_out))
         self._start_next()
 
     def close(self) -> None:
@@ -71,12 +74,12 @@ class SharedExecutor:
 
     def _start_next(self) -> None:
         while self._queue and self._under_way < self._most:
-            run = self._queue.popleft()
+            name, carry_out = self._queue.popleft()
             self._under_way += 1
-            self._tasks.start_soon(self._carry_out, run, name=run.name)
+            self._tasks.start_soon(self._carry_out, carry_out, name=name)
 
-    async def _carry_out(self, run: JobRun) -> None:
-        await run.carry_out()
+    async def _carry_out(self, carry_out: CarryOut) -> None:
+        await carry_out()
         self._under_way -= 1
         self._start_next()
 
