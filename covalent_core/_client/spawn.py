@@ -55,8 +55,13 @@ def ensure_dispatcher(home: Home) -> None:
         DispatcherError: It cannot be started, or fails again and again; the message holds the end of its log.
     """
     deadline = time.monotonic() + START_SECONDS
+    started: DetachedProcess | None = None
 
     while not is_served(home):
+        # One that was killed is brought back; one that has ended with an error would do so again.
+        if (started is not None and (started.poll() or 0) > 0) or time.monotonic() > deadline:
+            raise DispatcherError(f"the dispatcher of {home.folder} cannot be started. {_end_of_log(home)}")
+
         if _failures.are_repeated(home):
             raise DispatcherError(
                 f"the dispatcher of {home.folder} fails each time it is started; the next call tries again. "
@@ -65,10 +70,6 @@ def ensure_dispatcher(home: Home) -> None:
 
         start_dispatcher(home)
         started = _started.get(home.folder)
-
-        if (started is not None and started.poll() not in (None, 0)) or time.monotonic() > deadline:
-            raise DispatcherError(f"the dispatcher of {home.folder} cannot be started. {_end_of_log(home)}")
-
         time.sleep(0.005)
 
     ring(home)
