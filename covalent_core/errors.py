@@ -9,7 +9,7 @@
     │   ├── SublatticeNodeError        a single node of a sublattice was to be cancelled
     │   ├── GraphError                 the lattice says something that cannot become a graph
     │   └── ResultTimeoutError         the dispatch had not ended when the time was up
-    ├── DispatcherError                the dispatcher process could not be started
+    ├── DispatcherError                .dispatch_id .outcome: no dispatcher process could be started, or each fails
     ├── StoreError                     the store cannot be used where it is
     ├── ExecutorError
     │   ├── ExecutorNotFoundError      no installed plugin brings this executor
@@ -26,7 +26,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 
 class CovalentError(Exception):
@@ -58,7 +58,17 @@ class ResultTimeoutError(DispatchError, TimeoutError):
 
 
 class DispatcherError(CovalentError):
-    """The dispatcher process could not be started; what was dispatched is stored and waits."""
+    """The dispatcher process could not be started, or fails again and again; what is in the store waits for it.
+
+    Attributes:
+        dispatch_id: The dispatch that the call has stored or was about, where there is one.
+        outcome: What the call of ``ct.cancel`` did, where it was one: the order is on disk.
+    """
+
+    def __init__(self, message: str = "", *, dispatch_id: Optional[str] = None, outcome: Any = None) -> None:
+        super().__init__(message)
+        self.dispatch_id = dispatch_id
+        self.outcome = outcome
 
 
 class StoreError(CovalentError):

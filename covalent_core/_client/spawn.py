@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from covalent_core import _failures
 from covalent_core._detached import DetachedProcess
 from covalent_core._home import Home
 from covalent_core.errors import DispatcherError
@@ -51,24 +52,31 @@ def ensure_dispatcher(home: Home) -> None:
     """Return when a dispatcher serves `home` and has been told to look at the store.
 
     Raises:
-        DispatcherError: It cannot be started; the message holds the end of its log.
+        DispatcherError: It cannot be started, or fails again and again; the message holds the end of its log.
     """
     deadline = time.monotonic() + START_SECONDS
+    started: DetachedProcess | None = None
 
     while not is_served(home):
-        start_dispatcher(home)
-        started = _started.get(home.folder)
+        # One that was killed is brought back; one that has ended with an error would do so again.
+        if (started is not None and (started.poll() or 0) > 0) or time.monotonic() > deadline:
+            raise DispatcherError(f"the dispatcher of {home.folder} cannot be started. {_end_of_log(home)}")
 
-        if (started is not None and started.poll() not in (None, 0)) or time.monotonic() > deadline:
-            tail = home.log.read_text(errors="replace")[-2000:]
+        if _failures.are_repeated(home):
             raise DispatcherError(
-                f"the dispatcher of {home.folder} cannot be started; what was dispatched is stored and waits. "
-                f"The end of {home.log}:\n{tail}"
+                f"the dispatcher of {home.folder} fails each time it is started; the next call tries again. "
+                f"{_end_of_log(home)}"
             )
 
+        start_dispatcher(home)
+        started = _started.get(home.folder)
         time.sleep(0.005)
 
     ring(home)
+
+
+def _end_of_log(home: Home) -> str:
+    return f"The end of {home.log}:\n{home.log.read_text(errors='replace')[-2000:]}"
 
 
 def is_served(home: Home) -> bool:

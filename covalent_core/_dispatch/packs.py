@@ -97,31 +97,25 @@ def _chunks(ready: list[WalkNode], how: Any, workers: Any) -> Iterable[Sequence[
 
 def _with_followers(members: Sequence[WalkNode], nodes: Mapping[int, WalkNode], *, chain: bool) -> list[WalkNode]:
     """Add the nodes that can run right after these: operations on their outputs and, in a chain, other tasks."""
-    found, inside = list(members), {node.node_id for node in members}
+    found = list(members)
+    # Counted rather than looked up: what needs a great many nodes is met once for each of them.
+    waiting: dict[int, int] = {}
 
     for node in found:
         if node.role not in (Role.TASK, Role.OPERATION) or node.needs_own_process:
             continue
 
         for target in (nodes[node_id] for node_id in node.targets):
-            if (
-                len(found) < MOST
-                and target.node_id not in inside
-                and _can_follow(target, members[0], nodes, inside, chain)
-            ):
-                inside.add(target.node_id)
+            waiting[target.node_id] = waiting.get(target.node_id, target.waiting) - 1
+
+            if not waiting[target.node_id] and len(found) < MOST and _can_follow(target, members[0], chain):
                 found.append(target)
 
     return found
 
 
-def _can_follow(
-    target: WalkNode, first: WalkNode, nodes: Mapping[int, WalkNode], inside: set[int], chain: bool
-) -> bool:
+def _can_follow(target: WalkNode, first: WalkNode, chain: bool) -> bool:
     if target.status != Status.NEW_OBJECT or target.attempt:
-        return False
-
-    if not all(nodes[source].status == Status.COMPLETED for source in target.sources - inside):
         return False
 
     if target.role == Role.OPERATION:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 from anyio import Event, Lock
 from anyio.abc import TaskGroup, TaskStatus
 
-from covalent_core._dispatch.steps import JobRun
 from covalent_core._dispatch.turns import Turns
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._executors.installed import create
 from covalent_core._model.graph import ExecutorSpec
+from covalent_core._model.task_options import check_executor_options
+from covalent_core.errors import ExecutorOptionError
 
 log = logging.getLogger(__name__)
+
+#: Takes a job from its ticket to its release.
+CarryOut: TypeAlias = Callable[[], Awaitable[None]]
 
 #: How many jobs of an executor with ``max_workers`` may be on their way to a worker besides those that run.
 AHEAD = 256
@@ -30,12 +36,12 @@ class SharedExecutor:
         self._lock = Lock()
         self._closing = Event()
         self._bound: BoundExecutor | None = None
-        self._queue: deque[JobRun] = deque()
+        self._queue: deque[tuple[str, CarryOut]] = deque()
         self._under_way = 0
-        self.options = json.loads(spec.options)
+        self.options = _usable_options(spec)
         workers = self.options.get("max_workers")
-        self.turns = Turns(workers if isinstance(workers, int) else None)
-        self._most = workers + AHEAD if isinstance(workers, int) else float("inf")
+        self.turns = Turns(workers or None)
+        self._most = workers + AHEAD if workers else float("inf")
 
     @property
     def ready(self) -> bool:
@@ -58,9 +64,9 @@ class SharedExecutor:
 
             return self._bound
 
-    def submit(self, run: JobRun) -> None:
+    def submit(self, name: str, carry_out: CarryOut) -> None:
         """Start a job now or, if too many are on their way already, when one of them has ended."""
-        self._queue.append(run)
+        self._queue.append((name, carry_out))
         self._start_next()
 
     def close(self) -> None:
@@ -69,13 +75,12 @@ class SharedExecutor:
 
     def _start_next(self) -> None:
         while self._queue and self._under_way < self._most:
-            run = self._queue.popleft()
+            name, carry_out = self._queue.popleft()
             self._under_way += 1
-            self._tasks.start_soon(self._carry_out, run, name=run.name)
+            self._tasks.start_soon(self._carry_out, carry_out, name=name)
 
-    async def _carry_out(self, run: JobRun) -> None:
-        run.come()
-        await run.carry_out()
+    async def _carry_out(self, carry_out: CarryOut) -> None:
+        await carry_out()
         self._under_way -= 1
         self._start_next()
 
@@ -84,3 +89,14 @@ class SharedExecutor:
         async with bound.executor:
             task_status.started()
             await self._closing.wait()
+
+
+def _usable_options(spec: ExecutorSpec) -> dict[str, Any]:
+    """Return the options behind `spec`, none where they do not fit: then `create` says so, at the node."""
+    try:
+        options: dict[str, Any] = dict(json.loads(spec.options))
+        check_executor_options(spec.name, options)
+    except (ExecutorOptionError, ValueError, TypeError):
+        return {}
+
+    return options

@@ -119,6 +119,8 @@ class JobRun:
 
     async def carry_out(self) -> None:
         """Take the job from its ticket to its release. Nothing but the end of the dispatcher is raised."""
+        self._come(self.job.job_handle is None and bool(self.ends.open))
+
         if self.ends.open:
             await self._carry_to_end()
 
@@ -233,11 +235,8 @@ class JobRun:
             self._holds_slot = False
             slots.release_on_behalf_of(self)
 
-    def come(self) -> None:
-        """Let others of the same dispatch know that this job is on its way to `provision`."""
-        self._come(self.job.job_handle is None and bool(self.ends.open))
-
     def _come(self, is_coming: bool) -> None:
+        """Let others of the same dispatch know whether this job is on its way to `provision`."""
         self._executor.turns.come(self.job.dispatch_id, is_coming - self._is_coming)
         self._is_coming = is_coming
 

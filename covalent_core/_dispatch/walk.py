@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyio import sleep
+from anyio import sleep, to_thread
 from anyio.abc import TaskGroup
 
 from covalent_core._dispatch.packs import WalkNode, into_jobs
@@ -18,10 +21,13 @@ from covalent_core._model.cancellation import downstream, last_line, upstream
 from covalent_core._model.graph import ExecutorSpec, Role
 from covalent_core._model.job import DEFAULT_GRACE, Job, TaskCall, Value
 from covalent_core._model.status import Status, final_status
-from covalent_core._store.database import now
+from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
+from covalent_core._store.orders import request_cancel
 from covalent_core._store.reading import StoredDispatch
 from covalent_core._store.transitions import GIVEN_UP, NodeEnd, Requeue
+
+log = logging.getLogger(__name__)
 
 
 class Walk:
@@ -55,7 +61,6 @@ class Walk:
         # The job that each node is in: the last that it was given to. One before that may still have to be released.
         self._job_of = {node_id: row.ticket for row, members in stored.jobs for node_id in members}
         self._functions = stored.functions
-        self._edges = stored.edges
         self._runs: dict[str, JobRun] = {}
         self._children: dict[int, str] = dict(stored.children)
         self._nodes = {row.node_id: _node(row, stored.executors.get(row.executor_id)) for row in stored.nodes}
@@ -63,6 +68,7 @@ class Walk:
         self._forced = stored.forced
         #: Whether a node has been given up, whose tasks may be alive.
         self._given_up = any(row.step == GIVEN_UP for row in stored.nodes)
+        self._failure: str | None = None
 
         for source, target in stored.edges:
             self._nodes[target].sources.add(source)
@@ -73,17 +79,26 @@ class Walk:
 
     async def start(self) -> None:
         """Take up the jobs that a dispatcher before this one has left, then start what can start."""
-        await self._journal.start_dispatch(self.dispatch_id)
+        with self.walled("taking it up"):
+            await self._journal.start_dispatch(self.dispatch_id)
 
         while self._stored_jobs:
-            self._resume(*self._stored_jobs.pop())
+            row, members = self._stored_jobs.pop()
 
-        self._look_at_children()
-        self._start(self._nodes.values())
-        await self._end_if_done()
+            with self.walled(f"taking up job {row.ticket}, whose handle is {row.handle}"):
+                self._resume(row, members)
+
+        with self.walled("taking it up"):
+            self._look_at_children()
+            self._start(self._nodes.values())
+            await self._end_if_done()
 
     def look_again(self) -> None:
         """A cancel order has been given: take over what it made of the nodes, and stop the jobs that it names."""
+        with self.walled("carrying out a cancel"):
+            self._take_over_orders()
+
+    def _take_over_orders(self) -> None:
         for row in self._journal.get_nodes(self.dispatch_id):
             node, status = self._nodes[row.node_id], Status(row.status)
             self._errors[row.node_id] = row.error
@@ -99,18 +114,56 @@ class Walk:
         self._look_at_children()
 
         # Where nothing is left to be done, the order itself has ended the dispatch.
-        if self._is_done():
+        if self._failure is None and self._is_done():
             self._on_end(self)
+
+    # --- what goes wrong -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def walled(self, doing: str) -> Iterator[None]:
+        """What goes wrong within ends this dispatch, FAILED, and nothing else; only the store's own troubles pass."""
+        try:
+            yield
+        except Exception as error:
+            if is_transient(error) or is_broken(error):
+                raise
+
+            self._fail(f"the dispatcher cannot go on: {doing}: {type(error).__name__}: {error}", error)
+
+    def _fail(self, failure: str, error: Exception) -> None:
+        log.error("dispatch %s: %s", self.dispatch_id, failure, exc_info=error)
+
+        if self._failure is not None:
+            return
+
+        self._failure = failure
+
+        for run in self._runs.values():
+            self._stop_if_cancelled(run)
+
+        self._tasks.start_soon(self._end_failed, failure, name=f"dispatch {self.dispatch_id[:8]} failure")
+
+    async def _end_failed(self, failure: str) -> None:
+        """End what this dispatch has at its backends and in sublattices, then itself."""
+        for child in list(self._children.values()):
+            with self.walled(f"cancelling sublattice {child}"):
+                await to_thread.run_sync(request_cancel, self._journal.store, child, None, failure, "dispatcher")
+
+        self._journal.look_for_orders()
+        await self._end_if_done()
 
     # --- jobs ----------------------------------------------------------------------------------------------------
 
     def _start(self, nodes: Iterable[WalkNode]) -> None:
+        if self._failure is not None:
+            return
+
         # What needs a node of its own pack, and is tried again, comes twice.
         found = {node.node_id: node for node in nodes if node.status == Status.NEW_OBJECT and not node.waiting}
-        ready = list(found.values())
+        time = now()
+        ready = [node for node in found.values() if (node.not_before or 0) <= time]
 
-        for node in [node for node in ready if (node.not_before or 0) > now()]:
-            ready.remove(node)
+        for node in [node for node in found.values() if (node.not_before or 0) > time]:
             name = f"dispatch {self.dispatch_id[:8]} pause {node.node_id}"
             self._tasks.start_soon(self._start_later, node, name=name)
 
@@ -126,7 +179,9 @@ class Walk:
     async def _start_later(self, node: WalkNode) -> None:
         await sleep((node.not_before or 0) - now())
         node.not_before = None
-        self._start([node])
+
+        with self.walled(f"starting node {node.node_id} again"):
+            self._start([node])
 
     def _packing(self, spec: ExecutorSpec) -> tuple[Any, Any]:
         options = self._executor(spec).options
@@ -153,9 +208,22 @@ class Walk:
         self._runs[job.ticket] = run
         self._stop_if_cancelled(run)
         run.give_up(self._forced)
-        shared.submit(run)
+        shared.submit(run.name, partial(self._carry_out, run))
+
+    async def _carry_out(self, run: JobRun) -> None:
+        # Where it cannot be carried out, the dispatch fails, and with it the job is cancelled: then it is ended.
+        for _ in range(2):
+            with self.walled(f"carrying out job {run.job.ticket}, whose handle is {run.job.job_handle}"):
+                await run.carry_out()
+                return
+
+        await self.job_released(run)
 
     def _stop_if_cancelled(self, run: JobRun) -> None:
+        if self._failure is not None:
+            run.request_cancel(dict.fromkeys(run.ends.open, self._failure))
+            return
+
         stopped = (Status.CANCELLING, Status.CANCELLED)
         run.request_cancel({n: self._errors[n] or "" for n in run.ends.open if self._nodes[n].status in stopped})
 
@@ -224,13 +292,17 @@ class Walk:
         if not causes:
             return found
 
-        for node_id, cause in downstream(self._edges, causes).items():
+        for node_id, cause in downstream(self._open_targets, causes).items():
             # What is in the same job has not begun either: the runner skips it.
             if self._nodes[node_id].status in (Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING):
                 verb = "failed" if causes[cause].status == Status.FAILED else "cancelled"
                 found.append(NodeEnd(node_id, Status.CANCELLED, upstream(cause, self._nodes[cause].name, verb)))
 
         return found
+
+    def _open_targets(self, node_id: int) -> list[int]:
+        # What has ended needs no cause, and what is downstream of it has got one with it.
+        return [target for target in self._nodes[node_id].targets if not self._nodes[target].status.terminal]
 
     def nodes_ended(self, ends: Iterable[NodeEnd], again: Iterable[Requeue] = ()) -> None:
         """Ends of nodes are on disk: start what was waiting for them, and what is to start again."""
@@ -264,12 +336,15 @@ class Walk:
                 node.not_before = requeue.not_before
                 ready.append(node)
 
-        self._start(ready)
+        with self.walled("starting what can start"):
+            self._start(ready)
 
     async def job_released(self, run: JobRun) -> None:
         """Forget a job; end the dispatch if it was the last."""
-        del self._runs[run.job.ticket]
-        await self._end_if_done()
+        self._runs.pop(run.job.ticket, None)
+
+        with self.walled("ending it"):
+            await self._end_if_done()
 
     # --- sublattices ---------------------------------------------------------------------------------------------
 
@@ -280,7 +355,9 @@ class Walk:
         if self._nodes[node_id].status != Status.CANCELLING:
             self._nodes[node_id].status = Status.RUNNING
 
-        self._look_at_children()
+        with self.walled("looking at its sublattices"):
+            self._look_at_children()
+
         self._on_child()
 
     def _look_at_children(self) -> None:
@@ -301,6 +378,10 @@ class Walk:
             self._tasks.start_soon(self._end_sublattice, node_id, child, name=name)
 
     async def _end_sublattice(self, node_id: int, child: str) -> None:
+        with self.walled(f"ending node {node_id} as its sublattice {child} has ended"):
+            await self._end_as(node_id, child)
+
+    async def _end_as(self, node_id: int, child: str) -> None:
         row = self._journal.get_dispatch(child)
         end = NodeEnd(node_id, Status(row.status), started=row.started, ended=row.ended)
 
@@ -342,15 +423,26 @@ class Walk:
     # --- the end -------------------------------------------------------------------------------------------------
 
     async def _end_if_done(self) -> None:
-        if self._is_done():
+        if not self._is_done():
+            return
+
+        if self._failure is not None:
+            await self._journal.fail_dispatch(self.dispatch_id, self._failure)
+        else:
             statuses = [node.status for node in self._nodes.values()]
             cancelled = bool(self._journal.get_dispatch(self.dispatch_id).cancel_requested) and not self._given_up
             await self._journal.end_dispatch(self.dispatch_id, final_status(statuses, cancelled=cancelled))
-            self._on_end(self)
+
+        self._on_end(self)
 
     def _is_done(self) -> bool:
-        jobs = self._runs or self._stored_jobs
-        return not jobs and all(node.status.terminal for node in self._nodes.values())
+        if self._runs or self._stored_jobs:
+            return False
+
+        if self._failure is not None:
+            return not self._children
+
+        return all(node.status.terminal for node in self._nodes.values())
 
 
 def _node(row: Any, executor: ExecutorSpec | None) -> WalkNode:

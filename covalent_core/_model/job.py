@@ -154,7 +154,13 @@ class Job:
         """Show what a task that is running has written so far; each call takes the place of the one before.
 
         Optional: what it has written comes with its outcome. Only from `run`; cheap enough to be called every second.
+
+        Raises:
+            TypeError: What it has written is not text.
         """
+        if not (isinstance(stdout, str) and isinstance(stderr, str)):
+            raise TypeError(f"report_output takes text, not {type(stdout).__name__} and {type(stderr).__name__}")
+
         self._show(node_id, stdout, stderr)
 
     def report_results(self, results: Mapping[str, Value]) -> None:

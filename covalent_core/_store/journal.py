@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after, sleep, to_thread
 
 from covalent_core._model.status import Status
 from covalent_core._store import transitions
-from covalent_core._store.database import BUSY_SECONDS, is_transient, now
+from covalent_core._store.database import BUSY_SECONDS, is_broken, is_transient, now
 from covalent_core._store.reading import LAST_ORDER, Reading
 from covalent_core._store.schema import encode
 from covalent_core._store.store import Store
@@ -38,13 +39,25 @@ def _attempt_row(dispatch_id: str, node: Requeue) -> dict[str, Any]:
     return {**node.failed.as_row(dispatch_id), **written, "b_attempt": node.attempt - 1}
 
 
+@dataclass
+class _Entry:
+    """What one caller wants written, all of it or nothing.
+
+    Attributes:
+        error: Why the store does not take it, if it does not.
+    """
+
+    writes: tuple[Write, ...]
+    error: Exception | None = None
+
+
 class Journal(Reading):
     """Reads for the dispatcher, and writes that return when they are on disk."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.on_order: Callable[[], None] = lambda: None
-        self._waiting: list[Write] = []
+        self._waiting: list[_Entry] = []
         self._written = Event()
         self._queued = Event()
         self._urgent = Event()
@@ -87,6 +100,12 @@ class Journal(Reading):
             (transitions.END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()}),
             urgent=True,
         )
+
+    async def fail_dispatch(self, dispatch_id: str, error: str) -> None:
+        """A dispatch cannot be walked to its end: that is the end of it, and of its nodes that have none."""
+        row = {"b_dispatch": dispatch_id, "b_error": error, "b_ended": now()}
+        ends = (transitions.FAIL_NODES, transitions.PREVENT_NODES, transitions.FAIL_DISPATCH)
+        await self._write(*((end, row) for end in ends), urgent=True)
 
     async def add_job(self, dispatch_id: str, ticket: str, attempt: int, node_ids: list[int]) -> None:
         """A job exists under its ticket; its nodes that are not cancelled are DISPATCHING."""
@@ -196,17 +215,24 @@ class Journal(Reading):
 
         Args:
             urgent: Somebody waits for just this: a worker without work, or a user who has cancelled.
+
+        Raises:
+            Exception: The store does not take these writes; then none of them is written.
         """
         if self._closed:
             # The dispatcher is ending, and whoever wanted to write with it, shielded or not.
             raise get_cancelled_exc_class()
 
-        self._waiting.extend(writes)
+        entry = _Entry(writes)
+        self._waiting.append(entry)
         self._queued.set()
         self._hurried = self._hurried or urgent
         self._hurry()
 
         await self._written.wait()
+
+        if entry.error is not None:
+            raise entry.error
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
@@ -242,12 +268,26 @@ class Journal(Reading):
         self._waiting, self._written = [], Event()
         self._queued, self._urgent, self._hurried = Event(), Event(), False
 
-        # Where it fails for good nobody goes on as if it were written: the dispatcher ends.
+        # Where the store itself is broken nobody goes on as if it were written: the dispatcher ends.
         with CancelScope(shield=True):
-            self._notice(await self._commit_until_written(batch))
+            self._notice(await self._commit_what_is_taken(batch))
             written.set()
 
-    async def _commit_until_written(self, batch: list[Write]) -> int:
+    async def _commit_what_is_taken(self, batch: list[_Entry]) -> int:
+        """As `_commit_until_written`; what the store does not take is the error of its caller alone."""
+        try:
+            return await self._commit_until_written(batch)
+        except Exception as error:
+            if is_broken(error):
+                raise
+
+            if len(batch) == 1:
+                batch[0].error = error
+                return self._seen_order
+
+        return max([await self._commit_what_is_taken([entry]) for entry in batch])
+
+    async def _commit_until_written(self, batch: list[_Entry]) -> int:
         pause = 0.1
 
         try:
@@ -268,12 +308,13 @@ class Journal(Reading):
                 await sleep(pause)
                 pause = min(2 * pause, 10.0)
 
-    def _commit(self, batch: list[Write], patience: float = BUSY_SECONDS) -> int:
+    def _commit(self, batch: list[_Entry], patience: float = BUSY_SECONDS) -> int:
         """Write a batch in one transaction; return the last cancel order that was committed before it."""
         rows: dict[Prepared, list[dict[str, Any]]] = {}
 
-        for statement, row in batch:
-            rows.setdefault(statement, []).append(row)
+        for entry in batch:
+            for statement, row in entry.writes:
+                rows.setdefault(statement, []).append(row)
 
         with self._database.write_raw(self._writer, patience) as cursor:
             for statement, values in rows.items():

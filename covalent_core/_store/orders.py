@@ -124,7 +124,12 @@ class _Order:
         dispatch_id = outcome.dispatch_id
         stopped = {target.node_id for target in outcome.targets if target.stopped}
         query = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == dispatch_id)
-        below = downstream([(row.source, row.target) for row in self._connection.execute(query)], stopped)
+        targets: dict[int, list[int]] = {}
+
+        for row in self._connection.execute(query):
+            targets.setdefault(row.source, []).append(row.target)
+
+        below = downstream(lambda node_id: targets.get(node_id, ()), stopped)
         reasons = dict.fromkeys(stopped, self._reason)
         reasons |= {n: upstream(source, found[source].name, "cancelled") for n, source in below.items()}
         rows = [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,12 +83,8 @@ class Store:
         """Store a new dispatch, whole or not at all, and return its id."""
         dispatch_id = str(uuid.uuid4())
 
-        try:
-            with self.database.write() as connection:
-                self._insert_dispatch(connection, dispatch_id, new, {"root_dispatch_id": dispatch_id})
-        except BaseException:
-            self.values.discard_all(dispatch_id)
-            raise
+        with self._adding(dispatch_id) as connection:
+            self._insert_dispatch(connection, dispatch_id, new, {"root_dispatch_id": dispatch_id})
 
         return dispatch_id
 
@@ -97,7 +95,7 @@ class Store:
         """
         dispatch_id = str(uuid.uuid4())
 
-        with self.database.write() as connection:
+        with self._adding(dispatch_id) as connection:
             there = select(dispatches.c.dispatch_id).where(
                 dispatches.c.parent_dispatch_id == parent_id, dispatches.c.parent_node_id == node_id
             )
@@ -114,6 +112,26 @@ class Store:
             self._insert_dispatch(connection, dispatch_id, new, family)
 
         return dispatch_id
+
+    @contextmanager
+    def _adding(self, dispatch_id: str) -> Iterator[Connection]:
+        """Give a connection to add a dispatch; where it has not come about, its files go."""
+        try:
+            with self.database.write() as connection:
+                yield connection
+        except BaseException as error:
+            # A Ctrl-C may come when the commit is on disk. Where nobody can say, the files stay.
+            with suppress(Exception):
+                if not self._has(dispatch_id):
+                    self.values.discard_all(dispatch_id)
+                elif sys.version_info >= (3, 11):
+                    error.add_note(f"dispatch {dispatch_id} is stored all the same")
+
+            raise
+
+    def _has(self, dispatch_id: str) -> bool:
+        with self.database.read() as connection:
+            return connection.execute(DISPATCH, {"dispatch_id": dispatch_id}).one_or_none() is not None
 
     def get_child(self, dispatch_id: str, node_id: int) -> Row[Any] | None:
         """Return the dispatch of a sublattice, if there is one yet."""

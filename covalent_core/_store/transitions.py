@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import Insert, Update, bindparam, func, insert, literal_column, or_, update
+from sqlalchemy import ColumnElement, Insert, Update, bindparam, func, insert, literal_column, or_, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -47,15 +47,26 @@ def _storable(value: Any) -> Any:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
-_here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))
+_in_dispatch = nodes.c.dispatch_id == bindparam("b_dispatch")
+_here = (_in_dispatch, nodes.c.node_id == bindparam("b_node"))
 _ticket = jobs.c.ticket == bindparam("b_ticket")
 
 
-def _node_update(statuses: list[Status], *columns: str, **more: Any) -> Prepared:
+def _is_one_of(statuses: list[Status]) -> ColumnElement[bool]:
     # The statuses are part of the text: a prepared statement has places for the values of a row only.
+    return or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
+
+
+def _node_update(statuses: list[Status], *columns: str, **more: Any) -> Prepared:
     values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in columns} | more
-    here = or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
-    return Prepared(update(nodes).where(*_here, here).values(values))
+    return Prepared(update(nodes).where(*_here, _is_one_of(statuses)).values(values))
+
+
+def _nodes_update(statuses: list[Status], status: Status) -> Prepared:
+    """Return what gives all nodes of a dispatch that have one of these statuses another, with an error."""
+    values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in ("error", "ended")}
+    here = update(nodes).where(_in_dispatch, _is_one_of(statuses))
+    return Prepared(here.values(status=literal_column(f"'{status.value}'"), **values))
 
 
 def _job_update(*columns: str) -> Prepared:
@@ -114,6 +125,14 @@ END_DISPATCH = Prepared(
     update(dispatches)
     .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.ended.is_(None))
     .values(status=bindparam("b_status"), ended=bindparam("b_ended"))
+)
+#: The end of a dispatch that cannot be walked to its end: of what has begun, of what never will, and its own.
+FAIL_NODES = _nodes_update([Status.DISPATCHING, Status.RUNNING, Status.CANCELLING], Status.FAILED)
+PREVENT_NODES = _nodes_update([Status.NEW_OBJECT], Status.CANCELLED)
+FAIL_DISPATCH = Prepared(
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.ended.is_(None))
+    .values(status=literal_column("'FAILED'"), error=bindparam("b_error"), ended=bindparam("b_ended"))
 )
 
 

@@ -193,6 +193,52 @@ def call(made: Any, hook: str, **arguments: Any) -> Any:
     return anyio.run(partial(BoundExecutor(made).call, hook, **arguments))
 
 
+# --- values that the core reads -----------------------------------------------------------------------------------
+
+NAN = float("nan")
+
+UNFIT: list[tuple[dict[str, Any], str]] = [
+    ({"max_workers": 0}, "max_workers is 0, expected a whole number from 1 on"),
+    ({"max_workers": -1}, "max_workers is -1, expected a whole number from 1 on"),
+    ({"max_workers": True}, "max_workers is True, expected a whole number from 1 on"),
+    ({"pack": -5}, "pack is -5, expected a whole number from 1 on, 'chain' or 'auto'"),
+    ({"pack": NAN}, "pack is nan, expected a whole number from 1 on, 'chain' or 'auto'"),
+    ({"grace": -1}, "grace is -1, expected a number of seconds, 0 or more"),
+    ({"grace": NAN}, "grace is nan, expected a number of seconds, 0 or more"),
+]
+
+
+@pytest.mark.parametrize(("given", "problem"), UNFIT)
+def test_a_value_that_does_not_fit_is_refused_where_the_executor_is_named(given: dict[str, Any], problem: str) -> None:
+    for decorate in (ct.electron, ct.lattice):
+        with pytest.raises(ExecutorOptionError) as caught:
+            decorate(executor=LocalExecutor(**given))(abs)
+
+        assert str(caught.value) == f"LocalExecutor: {problem}"
+
+
+@pytest.mark.parametrize("given", [given for given, _ in UNFIT if True not in given.values()])
+def test_a_value_that_was_changed_later_or_came_from_the_store_is_refused_too(given: dict[str, Any]) -> None:
+    made = LocalExecutor()
+    vars(made).update(given)
+
+    for refuse in (lambda: describe(made), lambda: create(ExecutorSpec("local", json.dumps(given)))):
+        with pytest.raises(ExecutorOptionError):
+            refuse()
+
+
+def test_the_configuration_is_checked_too(config: Path) -> None:
+    config.write_text("[executors.local]\nmax_workers = 0\n")
+
+    with pytest.raises(ExecutorOptionError, match="LocalExecutor: max_workers is 0, expected"):
+        describe("local")
+
+
+def test_no_option_of_any_executor_is_not_a_number(plugin: ModuleType) -> None:
+    with pytest.raises(ExecutorOptionError, match=r"^ShelfExecutor: ratio is nan, expected a number$"):
+        describe(plugin.ShelfExecutor(ratio=NAN))
+
+
 # --- names and classes -------------------------------------------------------------------------------------------
 
 

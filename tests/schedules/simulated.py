@@ -234,7 +234,7 @@ class SimulatedExecutor:
 
             if status != "lost" and (run.ends <= self.world.now + SPARE or run.begins == math.inf):
                 header = {"status": status, "error": None, "started": 0.0, "ended": 0.0, "stdout": "", "stderr": ""}
-                header |= {"file": 0, "error": None if status == "COMPLETED" else "the task raised"}
+                header |= {"file": False, "error": None if status == "COMPLETED" else "the task raised"}
                 content = json.dumps(header).encode() + b"\n" + self.world.output(task)
                 found[f"{job.ticket}.{task.node_id}.outcome"] = content
 
