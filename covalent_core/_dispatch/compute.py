@@ -78,11 +78,8 @@ class Compute:
 
         with move_on_after(PROVISION_SECONDS, shield=True):
             try:
-                with self._journal.expecting():
-                    answer = await executor.call("provision", job=self._job, location=self._job.location)
-                    # The handle is committed with those of the jobs that are being provisioned at the same time.
-                    await stop("after-provision")
-
+                answer = await executor.call("provision", job=self._job, location=self._job.location)
+                await stop("after-provision")
                 return str(checked(executor, "provision", answer, TEXT))
             except (TaskCancelledError, PackGivenUp):
                 raise

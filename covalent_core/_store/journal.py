@@ -1,18 +1,17 @@
 """The dispatcher's side of the store: what it resumes from, and its transitions, committed together.
 
 All transitions that come up while a transaction is being written are committed with the next one: durability costs
-one commit per turn, not one per task. Each transaction also reads which cancel orders came before it, so a transition
+one commit per turn, not one per task. None waits for company: where there is none, it would be waiting in vain. Each transaction also reads which cancel orders came before it, so a transition
 that a cancel has overtaken is never taken for the winner.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after, sleep, to_thread
+from anyio import CancelScope, Event, get_cancelled_exc_class, sleep, to_thread
 
 from covalent_core._model.status import Status
 from covalent_core._store import transitions
@@ -23,10 +22,6 @@ from covalent_core._store.store import Store
 from covalent_core._store.transitions import NodeEnd, Prepared, Requeue, Write, node_key
 
 log = logging.getLogger(__name__)
-
-#: How long a transition waits at most for others to be committed with it. One for which somebody waits has company only
-#: if others like it are expected. Under load this saves most of the transactions.
-COMPANY_SECONDS = 0.002
 
 #: How long the event loop may stand still for another process that is writing.
 SHORT_SECONDS = 0.005
@@ -47,9 +42,6 @@ class Journal(Reading):
         self._waiting: list[Write] = []
         self._written = Event()
         self._queued = Event()
-        self._urgent = Event()
-        self._hurried = False
-        self._expected = 0
         self._closed = False
         self._progress: dict[str, str] = {}
         self._outputs: dict[tuple[str, int], tuple[str, str]] = {}
@@ -82,8 +74,7 @@ class Journal(Reading):
     async def end_dispatch(self, dispatch_id: str, status: Status) -> None:
         """All nodes of a dispatch have ended and all its jobs are released."""
         await self._write(
-            (transitions.END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()}),
-            urgent=True,
+            (transitions.END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()})
         )
 
     async def add_job(self, dispatch_id: str, ticket: str, attempt: int, node_ids: list[int]) -> None:
@@ -117,7 +108,6 @@ class Journal(Reading):
         await self._write(
             (transitions.SET_HANDLE, {"b_ticket": ticket, "b_handle": handle}),
             *((transitions.RUN_NODE, {**node_key(dispatch_id, n), "b_status": Status.RUNNING.value}) for n in node_ids),
-            urgent=True,
         )
 
     async def end_nodes(self, dispatch_id: str, ends: list[NodeEnd], again: Sequence[Requeue] = ()) -> None:
@@ -135,7 +125,7 @@ class Journal(Reading):
 
     async def end_cancelled_nodes(self, dispatch_id: str, ends: list[NodeEnd]) -> None:
         """Nothing of these nodes is alive any more; those that were CANCELLING are CANCELLED."""
-        await self._write(*((transitions.END_CANCELLED_NODE, end.as_row(dispatch_id)) for end in ends), urgent=True)
+        await self._write(*((transitions.END_CANCELLED_NODE, end.as_row(dispatch_id)) for end in ends))
 
     async def set_cancel_attempt(
         self, ticket: str, since: float, attempts: int, error: str | None, next_at: float | None
@@ -174,13 +164,10 @@ class Journal(Reading):
         )
         self.store.values.discard(dispatch_id, f"payload-{ticket}")
 
-    async def _write(self, *writes: Write, urgent: bool = False) -> None:
+    async def _write(self, *writes: Write) -> None:
         """Queue writes for the next transaction and wait until it is on disk.
 
         Whoever is cancelled while waiting has written all the same.
-
-        Args:
-            urgent: Somebody waits for just this: a worker without work, or a user who has cancelled.
         """
         if self._closed:
             # The dispatcher is ending, and whoever wanted to write with it, shielded or not.
@@ -188,35 +175,14 @@ class Journal(Reading):
 
         self._waiting.extend(writes)
         self._queued.set()
-        self._hurried = self._hurried or urgent
-        self._hurry()
 
         await self._written.wait()
-
-    @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """Say that an urgent write may follow shortly: others wait for it as company, for as little as for any."""
-        self._expected += 1
-
-        try:
-            yield
-        finally:
-            self._expected -= 1
-            self._hurry()
-
-    def _hurry(self) -> None:
-        if self._hurried and not self._expected:
-            self._urgent.set()
 
     async def run(self) -> None:
         """Commit what is queued, until cancelled; then what is queued is committed too."""
         try:
             while True:
                 await self._queued.wait()
-
-                with move_on_after(COMPANY_SECONDS):
-                    await self._urgent.wait()
-
                 await self._flush()
         finally:
             self._closed = True
@@ -224,8 +190,7 @@ class Journal(Reading):
 
     async def _flush(self) -> None:
         batch, written = self._waiting, self._written
-        self._waiting, self._written = [], Event()
-        self._queued, self._urgent, self._hurried = Event(), Event(), False
+        self._waiting, self._written, self._queued = [], Event(), Event()
 
         # Where it fails for good nobody goes on as if it were written: the dispatcher ends.
         with CancelScope(shield=True):
