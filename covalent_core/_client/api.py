@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from covalent_core._client.spawn import ensure_dispatcher, is_served, ring, start_dispatcher
+from covalent_core._client.spawn import ensure_dispatcher, start_dispatcher
 from covalent_core._compose.lattice import Lattice, dump_for_redispatch
 from covalent_core._home import Home, find_home
 from covalent_core._model.graph import short
@@ -212,10 +212,7 @@ def _wait(home: Home, store: Store, dispatch_id: str, timeout: float | None) -> 
 
 
 def _wake(home: Home) -> None:
-    if is_served(home):
-        ring(home)
-    else:
-        ensure_dispatcher(home)
+    ensure_dispatcher(home)
 
 
 @cache
@@ -231,4 +228,10 @@ def _store(home: Home) -> Store:
 
 
 def _client() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container the user may have a number and no name.
+        user = f"uid {os.getuid()}"
+
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
+from typing import Any
 
 from anyio import CapacityLimiter, Event, Lock
 from anyio.abc import TaskGroup, TaskStatus
@@ -12,12 +13,27 @@ from anyio.abc import TaskGroup, TaskStatus
 from covalent_core._dispatch.steps import JobRun
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._executors.installed import create
+from covalent_core._home import find_home
+from covalent_core._lock import this_process
 from covalent_core._model.graph import ExecutorSpec
+from covalent_core.errors import ExecutorError
 
 log = logging.getLogger(__name__)
 
 #: How many jobs of an executor with ``max_workers`` may be on their way to a worker besides those that run.
 AHEAD = 256
+
+
+def _create(spec: ExecutorSpec) -> Any:
+    try:
+        return create(spec)
+    except ExecutorError as error:
+        # The user may sit in an environment where all of it is there.
+        raise type(error)(
+            f"{error} -- this was found by the dispatcher of {find_home().folder}, {this_process()}; what an executor "
+            f"needs has to be in its environment: install it there, or end that dispatcher with 'covalent-core stop' "
+            f"and dispatch again from an environment that has it, which then starts a dispatcher of its own"
+        ) from error
 
 
 class SharedExecutor:
@@ -48,7 +64,7 @@ class SharedExecutor:
 
         async with self._lock:
             if self._bound is None:
-                bound = BoundExecutor(create(self._spec))
+                bound = BoundExecutor(_create(self._spec))
 
                 if hasattr(bound.executor, "__aenter__"):
                     await self._tasks.start(self._keep_open, bound, name=f"executor {self._spec.name}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from pluggy import PluginManager
 
 from covalent_core import _stops, hookspecs
@@ -16,6 +16,11 @@ from covalent_core._executors.bundle import pack
 from covalent_core._model.job import Job
 from covalent_core.errors import ExecutorPluginError
 from covalent_core.hookspecs import hookimpl
+
+#: How many blocking hooks of one executor are called at once: those that wait for jobs to end, those that end jobs or
+#: look for them, and the others. None of them ever waits for a thread that another kind has, or the core itself.
+RUN_THREADS, END_THREADS, STEP_THREADS = 1000, 40, 40
+ENDING = ("cancel", "cancel_members", "find", "release")
 
 #: What a hook may give.
 TEXT = (str,)
@@ -77,6 +82,9 @@ class BoundExecutor:
         self._callers = {name: getattr(self._hooks.hook, name) for name in _marked(hookspecs, "spec")}
         firsts = {name: caller.get_hookimpls()[-1].function for name, caller in self._callers.items()}
         self.cancels_members = "cancel_members" in _marked(executor, "impl")
+        steps, ending = CapacityLimiter(STEP_THREADS), CapacityLimiter(END_THREADS)
+        self._threads = {name: ending if name in ENDING else steps for name in self._callers}
+        self._threads["run"] = CapacityLimiter(RUN_THREADS)
         self._is_async = {name: inspect.iscoroutinefunction(function) for name, function in firsts.items()}
 
     async def call(self, hook: str, **arguments: Any) -> Any:
@@ -93,7 +101,8 @@ class BoundExecutor:
             return await caller(**arguments)
 
         # To leave a thread that only waits behind does no harm; any other could still be writing.
-        return await to_thread.run_sync(partial(caller, **arguments), abandon_on_cancel=hook == "run")
+        call = partial(caller, **arguments)
+        return await to_thread.run_sync(call, abandon_on_cancel=hook == "run", limiter=self._threads[hook])
 
 
 class _Defaults:

@@ -1,8 +1,8 @@
 """The dispatcher's side of the store: what it resumes from, and its transitions, committed together.
 
 All transitions that come up while a transaction is being written are committed with the next one: durability costs
-one commit per turn, not one per task. None waits for company: where there is none, it would be waiting in vain. Each transaction also reads which cancel orders came before it, so a transition
-that a cancel has overtaken is never taken for the winner.
+one commit per turn, not one per task. None waits for others to come. Each transaction also reads which cancel orders
+came before it, so a transition that a cancel has overtaken is never taken for the winner.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Values:
         return self._link(file, dispatch_id, name)
 
     def share(self, dispatch_id: str, name: str, value: Value) -> Value:
-        """Return a value of another dispatch as this one holds it; a large file is linked or, where that cannot be, copied."""
+        """Return a value of another dispatch as this one holds it; a file is linked, or copied where it cannot be."""
         if isinstance(value, bytes):
             return value
 
