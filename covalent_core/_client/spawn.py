@@ -147,7 +147,7 @@ def _failure(home: Home) -> str:
     process = _started[home.folder].process
     code = process.poll()
     what = f"has not taken its lock within {START_SECONDS:g} s" if code is None else f"ended with exit code {code}"
-    tail = home.log.read_text(errors="replace")[-2000:]
+    tail = home.log.read_text(errors="replace")[-2000:] if home.log.exists() else ""
     return (
         f"the dispatcher of {home.folder} cannot be started: process {process.pid}, started with {sys.executable}, "
         f"{what}. The end of {home.log}:\n{tail}"

@@ -28,11 +28,11 @@ def _create(spec: ExecutorSpec) -> Any:
     try:
         return create(spec)
     except ExecutorError as error:
-        # The user may sit in an environment where all of it is there.
+        # The user, in another environment perhaps, may see that all of it is there.
         raise type(error)(
-            f"{error} -- this was found by the dispatcher of {find_home().folder}, {this_process()}; what an executor "
-            f"needs has to be in its environment: install it there, or end that dispatcher with 'covalent-core stop' "
-            f"and dispatch again from an environment that has it, which then starts a dispatcher of its own"
+            f"{error}; this was found by the dispatcher of {find_home().folder}, {this_process()}. Put it right in the "
+            f"environment of that; or, if it is right in yours, run 'covalent-core stop' and dispatch again: the next "
+            f"call starts a dispatcher from its own environment"
         ) from error
 
 

@@ -197,15 +197,15 @@ def test_a_dispatcher_told_to_end_does_so_though_blocking_hooks_wait(
         return held(folder, "task")
 
     # A process as a user's: the dispatchers of these tests end in their own way.
-    with subprocess.Popen([sys.executable, "-m", "covalent_core", "serve"]) as dispatcher:
-        wait_until(lambda: is_served(find_home()))
-        dispatch_id = ct.dispatch(workflow)(tmp_path)
-        wait_until(lambda: ("run", "called") in {(call.hook, call.event) for call in stops.calls()})
-        task = tree(tmp_path, "task")
-        dispatcher.terminate()
+    dispatcher = subprocess.Popen([sys.executable, "-m", "covalent_core", "serve"])
+    wait_until(lambda: is_served(find_home()))
+    dispatch_id = ct.dispatch(workflow)(tmp_path)
+    wait_until(lambda: ("run", "called") in {(call.hook, call.event) for call in stops.calls()})
+    task = tree(tmp_path, "task")
+    dispatcher.terminate()
 
-        assert dispatcher.wait(timeout=20) == 0
-        assert all(alive(pid) for pid in task)
+    assert dispatcher.wait(timeout=10) == 0
+    assert all(alive(pid) for pid in task)
 
     let_go(tmp_path, "task")
     assert finished(dispatch_id).result == "task"

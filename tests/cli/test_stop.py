@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from probes import alive, dispatchers_of, start_time
+from probes import alive, dispatchers_of, start_time, wait_until
 from tasks import finished, held, let_go, tree
 
 import covalent_core as ct
@@ -58,10 +58,12 @@ def test_the_lock_names_its_holder_whatever_longer_line_was_there(home: Path) ->
     find_home().lock.write_text("x" * 1000)
     ensure_dispatcher(find_home())
     (dispatcher,) = dispatchers_of(home)
-
+    # The lock is held a moment before the file says by whom.
+    wait_until(lambda: last_holder(find_home()))
     holder = last_holder(find_home())
+
     assert holder == replace(this_process(), pid=dispatcher, started=start_time(dispatcher))
-    assert find_home().lock.read_text() == json.dumps(asdict(holder)) + "\n"
+    wait_until(lambda: find_home().lock.read_text() == json.dumps(asdict(holder)) + "\n")
 
 
 @pytest.mark.parametrize("said", ["holder", "nothing"])
