@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from covalent_core.errors import CovalentError
 
@@ -62,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     cancelling.add_argument("--force", action="store_true", help="give up what cannot be confirmed to have ended")
 
     add("executors", _executors, "Show the installed executors.")
+
+    add("stop", _stop, "End the dispatcher; what runs goes on, and the next one takes it up.")
 
     serving = add("serve", _serve, "Run the dispatcher in the foreground.")
     serving.add_argument("--idle-seconds", type=float, help="end after so long without work (default: never)")
@@ -156,15 +159,48 @@ def _executors(options: argparse.Namespace) -> None:
 def _serve(options: argparse.Namespace) -> None:
     from covalent_core._dispatch.dispatcher import Dispatcher
     from covalent_core._home import find_home
+    from covalent_core._lock import last_holder, this_process
 
     # Of the libraries that executors use only what the user should know: some tell of each command.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("covalent_core").setLevel(logging.INFO)
     home = find_home()
 
-    if not Dispatcher(home, idle_seconds=options.idle_seconds).serve() and options.idle_seconds is None:
-        print(f"another dispatcher serves {home.folder}", file=sys.stderr)
-        raise SystemExit(1)
+    try:
+        served = Dispatcher(home, idle_seconds=options.idle_seconds).serve()
+    except CovalentError:
+        raise
+    except Exception:
+        logging.getLogger(__name__).exception("the dispatcher of %s, %s, has failed", home.folder, this_process())
+        _end_process(1)
+
+    if not served and options.idle_seconds is None:
+        print(f"{last_holder(home) or 'another dispatcher'} serves {home.folder}", file=sys.stderr)
+        _end_process(1)
+
+    _end_process(0)
+
+
+def _end_process(code: int) -> NoReturn:
+    """End this process, not only its main thread: blocking hooks may go on waiting in others for hours."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _stop(options: argparse.Namespace) -> None:
+    from covalent_core._client.spawn import stop_dispatcher
+    from covalent_core._home import find_home
+
+    home = find_home()
+    ended = stop_dispatcher(home)
+
+    if ended is None:
+        print(f"No dispatcher serves {home.folder}.")
+        raise SystemExit(2)
+
+    print(f"Ended the dispatcher of {home.folder}: {ended}. What runs goes on, and the next one takes it up.")
 
 
 def _coloured(status: Any) -> str:

@@ -285,4 +285,10 @@ def _store(home: Home) -> Store:
 
 
 def _client() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container the user may have a number and no name.
+        user = f"uid {os.getuid()}"
+
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"

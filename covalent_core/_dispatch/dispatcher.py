@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
 import stat
-import time
 from contextlib import suppress
 from math import inf
 from typing import IO
@@ -20,11 +18,13 @@ from covalent_core._dispatch.shared import SharedExecutor
 from covalent_core._dispatch.stalls import Stalls
 from covalent_core._dispatch.walk import Walk
 from covalent_core._home import Home
+from covalent_core._lock import TASK_MARK, is_part_of_task, take_lock, this_process
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
 from covalent_core._store.orders import request_cancel
 from covalent_core._store.store import Store
+from covalent_core.errors import DispatcherError
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,17 @@ class Dispatcher:
 
         Returns:
             False if another dispatcher serves this store already.
+
+        Raises:
+            DispatcherError: This process is part of a task.
+            StoreError: The store cannot be used where it is.
         """
+        if is_part_of_task():
+            raise DispatcherError(
+                f"{this_process()} cannot be the dispatcher of {self._home.folder}: it is part of a task "
+                f"({TASK_MARK} is set), and would end with it; start it outside of tasks"
+            )
+
         self._home.create()
 
         while (lock := take_lock(self._home)) is not None:
@@ -186,27 +196,6 @@ class Dispatcher:
                 log.info("ending on %s; what runs goes on and is taken up by the next dispatcher", signum.name)
                 self._told = True
                 self._tasks.cancel_scope.cancel()
-
-
-def take_lock(home: Home) -> IO[str] | None:
-    """Return the lock that makes this process the dispatcher of `home`, or None if another process has it."""
-    lock = open(home.lock, "a+")
-
-    for attempt in range(5):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            # A client that looks whether there is a dispatcher holds it for a moment.
-            time.sleep(0.002 * attempt)
-    else:
-        lock.close()
-        return None
-
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def open_bell(home: Home) -> IO[bytes]:

@@ -14,9 +14,11 @@ from anyio.abc import TaskGroup, TaskStatus
 from covalent_core._dispatch.turns import Turns
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._executors.installed import create
+from covalent_core._home import find_home
+from covalent_core._lock import this_process
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._model.task_options import check_executor_options
-from covalent_core.errors import ExecutorOptionError
+from covalent_core.errors import ExecutorError, ExecutorOptionError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,18 @@ CarryOut: TypeAlias = Callable[[], Awaitable[None]]
 
 #: How many jobs of an executor with ``max_workers`` may be on their way to a worker besides those that run.
 AHEAD = 256
+
+
+def _create(spec: ExecutorSpec) -> Any:
+    try:
+        return create(spec)
+    except ExecutorError as error:
+        # The user, in another environment perhaps, may see that all of it is there.
+        raise type(error)(
+            f"{error}; this was found by the dispatcher of {find_home().folder}, {this_process()}. Put it right in the "
+            f"environment of that; or, if it is right in yours, run 'covalent-core stop' and dispatch again: the next "
+            f"call starts a dispatcher from its own environment"
+        ) from error
 
 
 class SharedExecutor:
@@ -55,7 +69,7 @@ class SharedExecutor:
 
         async with self._lock:
             if self._bound is None:
-                bound = BoundExecutor(create(self._spec))
+                bound = BoundExecutor(_create(self._spec))
 
                 if hasattr(bound.executor, "__aenter__"):
                     await self._tasks.start(self._keep_open, bound, name=f"executor {self._spec.name}")

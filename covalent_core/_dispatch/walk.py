@@ -21,6 +21,7 @@ from covalent_core._model.cancellation import downstream, last_line, upstream
 from covalent_core._model.graph import ExecutorSpec, Role
 from covalent_core._model.job import DEFAULT_GRACE, Job, TaskCall, Value
 from covalent_core._model.status import Status, final_status
+from covalent_core._stops import stop
 from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
 from covalent_core._store.orders import request_cancel
@@ -392,6 +393,7 @@ class Walk:
         else:
             end.error, end.step = row.error or self._why(row, end.status), "run"
 
+        await stop("before-sublattice-end")
         ends = [end, *self._consequences([end])]
         await self._journal.end_nodes(self.dispatch_id, ends)
 

@@ -1,19 +1,18 @@
 """The dispatcher's side of the store: what it resumes from, and its transitions, committed together.
 
 All transitions that come up while a transaction is being written are committed with the next one: durability costs
-one commit per turn, not one per task. Each transaction also reads which cancel orders came before it, so a transition
-that a cancel has overtaken is never taken for the winner.
+one commit per turn, not one per task. None waits for others to come. Each transaction also reads which cancel orders
+came before it, so a transition that a cancel has overtaken is never taken for the winner.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after, sleep, to_thread
+from anyio import CancelScope, Event, get_cancelled_exc_class, sleep, to_thread
 
 from covalent_core._model.status import Status
 from covalent_core._store import transitions
@@ -24,10 +23,6 @@ from covalent_core._store.store import Store
 from covalent_core._store.transitions import NodeEnd, Prepared, Requeue, Write, node_key
 
 log = logging.getLogger(__name__)
-
-#: How long a transition waits at most for others to be committed with it. One for which somebody waits has company only
-#: if others like it are expected. Under load this saves most of the transactions.
-COMPANY_SECONDS = 0.002
 
 #: How long the event loop may stand still for another process that is writing.
 SHORT_SECONDS = 0.005
@@ -60,9 +55,6 @@ class Journal(Reading):
         self._waiting: list[_Entry] = []
         self._written = Event()
         self._queued = Event()
-        self._urgent = Event()
-        self._hurried = False
-        self._expected = 0
         self._closed = False
         self._progress: dict[str, str] = {}
         self._outputs: dict[tuple[str, int], tuple[str, str]] = {}
@@ -97,15 +89,14 @@ class Journal(Reading):
     async def end_dispatch(self, dispatch_id: str, status: Status) -> None:
         """All nodes of a dispatch have ended and all its jobs are released."""
         await self._write(
-            (transitions.END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()}),
-            urgent=True,
+            (transitions.END_DISPATCH, {"b_dispatch": dispatch_id, "b_status": status.value, "b_ended": now()})
         )
 
     async def fail_dispatch(self, dispatch_id: str, error: str) -> None:
         """A dispatch cannot be walked to its end: that is the end of it, and of its nodes that have none."""
         row = {"b_dispatch": dispatch_id, "b_error": error, "b_ended": now()}
         ends = (transitions.FAIL_NODES, transitions.PREVENT_NODES, transitions.FAIL_DISPATCH)
-        await self._write(*((end, row) for end in ends), urgent=True)
+        await self._write(*((end, row) for end in ends))
 
     async def add_job(self, dispatch_id: str, ticket: str, attempt: int, node_ids: list[int]) -> None:
         """A job exists under its ticket; its nodes that are not cancelled are DISPATCHING."""
@@ -138,7 +129,6 @@ class Journal(Reading):
         await self._write(
             (transitions.SET_HANDLE, {"b_ticket": ticket, "b_handle": handle}),
             *((transitions.RUN_NODE, {**node_key(dispatch_id, n), "b_status": Status.RUNNING.value}) for n in node_ids),
-            urgent=True,
         )
 
     async def end_nodes(self, dispatch_id: str, ends: list[NodeEnd], again: Sequence[Requeue] = ()) -> None:
@@ -158,7 +148,7 @@ class Journal(Reading):
         """Those of these nodes that were CANCELLING have ended: nothing of them is alive, or they were given up."""
         given_up = [{"b_given_up": end.error if end.status == Status.FAILED else None} for end in ends]
         rows = [end.as_row(dispatch_id) | words for end, words in zip(ends, given_up, strict=True)]
-        await self._write(*((transitions.END_STOPPED_NODE, row) for row in rows), urgent=True)
+        await self._write(*((transitions.END_STOPPED_NODE, row) for row in rows))
 
     async def set_cancel_attempt(
         self, ticket: str, since: float, attempts: int, error: str | None, next_at: float | None
@@ -208,13 +198,10 @@ class Journal(Reading):
         )
         self.store.values.discard(dispatch_id, f"payload-{ticket}")
 
-    async def _write(self, *writes: Write, urgent: bool = False) -> None:
+    async def _write(self, *writes: Write) -> None:
         """Queue writes for the next transaction and wait until it is on disk.
 
         Whoever is cancelled while waiting has written all the same.
-
-        Args:
-            urgent: Somebody waits for just this: a worker without work, or a user who has cancelled.
 
         Raises:
             Exception: The store does not take these writes; then none of them is written.
@@ -226,38 +213,17 @@ class Journal(Reading):
         entry = _Entry(writes)
         self._waiting.append(entry)
         self._queued.set()
-        self._hurried = self._hurried or urgent
-        self._hurry()
 
         await self._written.wait()
 
         if entry.error is not None:
             raise entry.error
 
-    @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """Say that an urgent write may follow shortly: others wait for it as company, for as little as for any."""
-        self._expected += 1
-
-        try:
-            yield
-        finally:
-            self._expected -= 1
-            self._hurry()
-
-    def _hurry(self) -> None:
-        if self._hurried and not self._expected:
-            self._urgent.set()
-
     async def run(self) -> None:
         """Commit what is queued, until cancelled; then what is queued is committed too."""
         try:
             while True:
                 await self._queued.wait()
-
-                with move_on_after(COMPANY_SECONDS):
-                    await self._urgent.wait()
-
                 await self._flush()
         finally:
             self._closed = True
@@ -265,8 +231,7 @@ class Journal(Reading):
 
     async def _flush(self) -> None:
         batch, written = self._waiting, self._written
-        self._waiting, self._written = [], Event()
-        self._queued, self._urgent, self._hurried = Event(), Event(), False
+        self._waiting, self._written, self._queued = [], Event(), Event()
 
         # Where the store itself is broken nobody goes on as if it were written: the dispatcher ends.
         with CancelScope(shield=True):

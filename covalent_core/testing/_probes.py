@@ -13,6 +13,7 @@ from pathlib import Path
 
 from covalent_core._client import spawn
 from covalent_core._home import Home
+from covalent_core._lock import is_served
 
 
 def start_time(pid: int) -> str | None:
@@ -62,13 +63,16 @@ def processes_about(ticket: str) -> list[int]:
 def processes_of(home: Path) -> list[int]:
     """Return the live processes of a home: its dispatcher, and everything below it."""
     below = processes_with("COVALENT_CORE_HOME", str(home))
-    return sorted({*below, *(process.pid for process in spawn._started.values() if alive(process.pid))})
+    return sorted({*below, *(pid for pid in _started() if alive(pid))})
 
 
 def dispatchers_of(home: Path) -> list[int]:
     """Return the live dispatchers of a home."""
-    started = [process.pid for process in spawn._started.values()]
-    return [pid for pid in processes_of(home) if pid in started or "--idle-seconds" in arguments_of(pid)]
+    return [pid for pid in processes_of(home) if pid in _started() or "--idle-seconds" in arguments_of(pid)]
+
+
+def _started() -> list[int]:
+    return [started.process.pid for started in spawn._started.values()]
 
 
 def arguments_of(pid: int) -> list[str]:
@@ -100,10 +104,10 @@ def kill_dispatcher(home: Path) -> None:
     """Kill the dispatcher of a home; return when it is dead."""
     kill(dispatchers_of(home))
     # Its main thread may be dead a moment before the thread that lets go of the lock.
-    wait_until(lambda: not dispatchers_of(home) and not spawn.is_served(Home(home)))
+    wait_until(lambda: not dispatchers_of(home) and not is_served(Home(home)))
 
-    for process in spawn._started.values():
-        process.wait()
+    for started in spawn._started.values():
+        started.process.wait()
 
 
 @contextmanager
@@ -115,8 +119,8 @@ def ending(home: Path) -> Iterator[None]:
         kill(processes_of(home))
         wait_until(lambda: not processes_of(home))
 
-        for process in spawn._started.values():
-            process.wait()
+        for started in spawn._started.values():
+            started.process.wait()
 
         spawn._started.clear()
 

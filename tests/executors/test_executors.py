@@ -873,3 +873,66 @@ def test_calls_make_no_warning() -> None:
             call(made(), hook, **arguments)
 
     assert [str(warning.message) for warning in seen] == []
+
+
+class Blocking:
+    """An executor whose hooks block until it says otherwise, each kind by itself."""
+
+    def __init__(self) -> None:
+        self.free = {"run": threading.Event(), "upload": threading.Event()}
+
+    @ct.hookimpl
+    def upload(self, job: Job) -> str:
+        self.free["upload"].wait(20)
+        return "there"
+
+    @ct.hookimpl
+    def run(self, job: Job) -> None:
+        self.free["run"].wait(20)
+
+    @ct.hookimpl
+    def provision(self, job: Job) -> str:
+        return "handle"
+
+    @ct.hookimpl
+    def fetch(self, job: Job) -> str:
+        return "results"
+
+    @ct.hookimpl
+    def cancel(self, job: Job) -> None:
+        return None
+
+    @ct.hookimpl
+    def find(self, job: Job) -> str:
+        return "handle"
+
+
+@pytest.mark.parametrize("hook", ["run", "upload"])
+def test_blocking_hooks_that_wait_keep_no_thread_from_those_that_end_jobs_nor_from_the_core(hook: str) -> None:
+    blocking = Blocking()
+    others = {"cancel": None, "find": "handle", "release": None}
+
+    async def crowd() -> None:
+        bound = BoundExecutor(blocking)
+
+        def call(name: str) -> Any:
+            everything = {"job": None, "location": "", "job_handle": "", "payload": b"", "task_metadata": {}}
+            return bound.call(name, **everything)
+
+        core = anyio.to_thread.current_default_thread_limiter()
+
+        async with anyio.create_task_group() as tasks:
+            # More than there are threads in all, where nobody asks for others.
+            for _ in range(int(core.total_tokens) + 5):
+                tasks.start_soon(call, hook)
+
+            await anyio.wait_all_tasks_blocked()
+
+            try:
+                with anyio.fail_after(5):
+                    assert {name: await call(name) for name in others} == others
+                    assert core.borrowed_tokens == 0
+            finally:
+                blocking.free[hook].set()
+
+    anyio.run(crowd)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 #: In these a node may be alive.
 MAY_LIVE = ("DISPATCHING", "RUNNING", "CANCELLING")
-#: So long may the store of an end wait for company. The pause before a new attempt is counted from the end itself.
-COMPANY = 0.01
+#: So long may it take until an end is on disk. The pause before a new attempt is counted from the end itself.
+STORING = 0.01
 
 
 class Violation(AssertionError):  # noqa: N818
@@ -85,7 +85,7 @@ class Runs:
         self._jobs[ticket] = members
 
         for node in members:
-            early = now < self._not_before[node] - COMPANY and nodes[node].status != "CANCELLED"
+            early = now < self._not_before[node] - STORING and nodes[node].status != "CANCELLED"
             must(not early, f"node {node} is tried again {self._not_before[node] - now:g} s too early")
             sources = self._plans[node].sources
             joins = self._plans[node].role == "operation" and len(sources) == 1 and node not in self._job_of

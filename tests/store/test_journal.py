@@ -1,92 +1,93 @@
-"""The journal writes for many at once, and what it cannot write is the error of whoever wanted it written, alone."""
+"""What the dispatcher writes: at once where nothing else is being written, and together where something is."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from covalent_core._home import Home
 from covalent_core._store.journal import Journal
 from covalent_core._store.store import Store
 
 
-async def write_together(journal: Journal, handles: list[Any]) -> list[Exception | None]:
-    """Let a caller each write a job with its handle, in one batch; return what each of them hears."""
-    heard: list[Exception | None] = [None] * len(handles)
-
-    async def write(place: int, handle: Any) -> None:
-        try:
-            await journal.set_job_handle("d", f"t-{place}", handle, [])
-        except Exception as error:
-            heard[place] = error
-
-    for place in range(len(handles)):
-        await journal.add_job("d", f"t-{place}", 0, [])
-
-    async with anyio.create_task_group() as callers:
-        for place, handle in enumerate(handles):
-            callers.start_soon(write, place, handle)
-
-    return heard
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Home(tmp_path / "home"))
 
 
-async def with_journal(journal: Journal, use: Callable[[], Any]) -> Any:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(journal.run)
-        found = await use()
-        tasks.cancel_scope.cancel()
+def batches_of(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows with each transaction that begins by the number of its writes."""
+    found: list[int] = []
+    commit = journal._commit
 
+    def count(batch: list[Any], **patience: float) -> int:
+        if not patience:
+            # In a thread, after the attempt to commit at once.
+            return commit(batch)
+
+        found.append(len(batch))
+        return commit(batch, **patience)
+
+    monkeypatch.setattr(journal, "_commit", count)
     return found
 
 
-@pytest.mark.parametrize("refused", [{"a": 1}, 10**30, object()])
-def test_what_the_store_does_not_take_is_the_error_of_its_caller_alone(tmp_path: Path, refused: Any) -> None:
-    store = Store(Home(tmp_path / "home"))
-    journal = Journal(store)
-    heard = anyio.run(with_journal, journal, lambda: write_together(journal, ["first", refused, "third"]))
+def test_a_transition_does_not_wait_for_company(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def write_alone() -> list[int]:
+        journal = Journal(store)
+        batches = batches_of(journal, monkeypatch)
 
-    assert [error is None for error in heard] == [True, False, True]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(journal.run)
+            tasks.start_soon(journal.set_location, "ticket", "there")
 
-    with store.database.read() as connection:
-        rows = connection.exec_driver_sql("SELECT ticket, handle FROM jobs ORDER BY ticket").all()
+            # A few turns of the event loop, and no time in which something else could come.
+            for _ in range(10):
+                await checkpoint()
 
-    assert [tuple(row) for row in rows] == [("t-0", "first"), ("t-1", None), ("t-2", "third")]
+            written = list(batches)
+            tasks.cancel_scope.cancel()
 
+        return written
 
-def test_writes_of_one_caller_are_written_all_or_not_at_all(tmp_path: Path) -> None:
-    store = Store(Home(tmp_path / "home"))
-    journal = Journal(store)
-
-    async def add_twice() -> None:
-        await journal.add_job("d", "t", 0, [1, 2])
-
-        with pytest.raises(sqlite3.IntegrityError):
-            await journal.add_job("d", "t", 0, [3])
-
-        with pytest.raises(sqlite3.IntegrityError):
-            await journal.add_job("d", "u", 0, [4, None])  # type: ignore[list-item]
-
-    anyio.run(with_journal, journal, add_twice)
-
-    assert [(row.ticket, row.node_id) for row in store.get_jobs("d")] == [("t", 1), ("t", 2)]
+    assert anyio.run(write_alone) == [1]
 
 
-def test_a_store_that_is_damaged_is_nobodys_fault_and_ends_the_dispatcher(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_comes_while_a_transaction_is_being_written_is_written_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = Journal(Store(Home(tmp_path / "home")))
+    async def write_beside_another_process(other: sqlite3.Connection) -> list[int]:
+        journal = Journal(store)
+        batches = batches_of(journal, monkeypatch)
 
-    def damaged(*_: Any, **__: Any) -> int:
-        raise sqlite3.DatabaseError("database disk image is malformed")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(journal.run)
+            other.execute("BEGIN IMMEDIATE")
 
-    monkeypatch.setattr(journal, "_commit", damaged)
+            async with anyio.create_task_group() as writing:
+                writing.start_soon(journal.set_location, "first", "there")
 
-    with pytest.raises(Exception) as caught:
-        anyio.run(with_journal, journal, lambda: journal.set_location("t", "here"))
+                while not batches:
+                    await checkpoint()
 
-    assert "malformed" in repr(caught.value)
+                for number in range(5):
+                    writing.start_soon(journal.set_location, str(number), "there")
+
+                while len(journal._waiting) < 5:
+                    await checkpoint()
+
+                other.execute("COMMIT")
+
+            written = list(batches)
+            tasks.cancel_scope.cancel()
+
+        return written
+
+    with closing(sqlite3.connect(store.home.database, isolation_level=None)) as other:
+        assert anyio.run(write_beside_another_process, other) == [1, 5]
