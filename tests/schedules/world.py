@@ -28,7 +28,7 @@ from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExe
 
 from covalent_core import Job
 from covalent_core._client import spawn
-from covalent_core._dispatch import attempts, compute, dispatcher, members, shared, stalls, steps, walk
+from covalent_core._dispatch import attempts, compute, dispatcher, graph, members, shared, stalls, steps, walk
 from covalent_core._dispatch.dispatcher import Dispatcher
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._home import Home
@@ -435,7 +435,7 @@ def enter() -> None:
     database.Database.write_raw = lambda *arguments: SimulatedExecutor.world.commit(write(*arguments))
     Store.add_sublattice = lambda _, *arguments: SimulatedExecutor.world.sublattice(add, *arguments)
     # What waits is waited for by the clock of the world.
-    walk.now = lambda: SimulatedExecutor.world.clock
+    walk.now = graph.now = lambda: SimulatedExecutor.world.clock
     # A dispatcher that has been killed leaves connections; to open a store anew would be most of what a case costs.
     database.create_engine = partial(database.create_engine, pool_size=0)
     dispatcher.Store = lambda home: SimulatedExecutor.world.store
