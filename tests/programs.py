@@ -23,11 +23,15 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
 
 
-def missing_programs(project: Path) -> dict[str, str]:
-    """Return by their names the packages of the programs that the tests of a project need and that are not here."""
+def needed_programs(project: Path) -> dict[str, str]:
+    """Return the programs that the tests of a project need, each with the package that brings it."""
     tool = tomllib.loads((project / "pyproject.toml").read_text())["tool"]
-    needed = tool.get("covalent-core", {}).get("test-programs", {})
-    return {program: package for program, package in needed.items() if find(program) is None}
+    return dict(tool.get("covalent-core", {}).get("test-programs", {}))
+
+
+def missing_programs(project: Path) -> dict[str, str]:
+    """Return those of them that are not here."""
+    return {program: package for program, package in needed_programs(project).items() if find(program) is None}
 
 
 def installation(packages: Iterable[str]) -> list[str]:
@@ -52,10 +56,14 @@ def left_out(missing: Mapping[str, Mapping[str, str]]) -> str | None:
 
 
 def need(project: Path, *programs: str) -> None:
-    """Skip the test that asks if one of these programs is not here; fail it where all tests must run."""
-    missing = missing_programs(project)
+    """Skip the test that asks if one of these programs is not here; fail it where all tests must run.
 
-    if missing := {program: missing[program] for program in programs if program in missing}:
+    Raises:
+        KeyError: The project does not name a program, so nobody would see to it.
+    """
+    packages = needed_programs(project)
+
+    if missing := {program: packages[program] for program in programs if find(program) is None}:
         leave_out(f"needs {', '.join(missing)}; sudo {' '.join(installation(missing.values()))}")
 
 

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import daemons
-from daemons import is_used, starting
+from daemons import PROGRAMS, PROJECT, is_used, starting
 from probes import alive, wait_until
+from programs import need
 
 #: The states of a job of which nothing runs any more, or will.
 OVER = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "DEADLINE")
@@ -87,6 +88,7 @@ def shared_cluster(folder: Path) -> Iterator[Cluster]:
     Raises:
         AssertionError: It has not started.
     """
+    need(PROJECT, *PROGRAMS)
     folder.mkdir(exist_ok=True)
 
     with open(folder / "users", "ab+") as users:

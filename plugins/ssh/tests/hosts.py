@@ -26,11 +26,11 @@ def need_hosts() -> None:
     """Leave out the test that asks where no such hosts can be made."""
     need(PROJECT, "sshd", "ip")
 
-    if reason := _why_not():
+    if reason := why_not():
         leave_out(f"no hosts can be made here: {reason}")
 
 
-def _why_not() -> str | None:
+def why_not() -> str | None:
     if os.getuid() != 0:
         return "network namespaces need root"
 
