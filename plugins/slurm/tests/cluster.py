@@ -81,6 +81,11 @@ class Cluster:
         return {job_id: name for job_id, (name, state) in self.jobs(folder).items() if state not in OVER}
 
 
+def need_programs() -> None:
+    """Leave out the test that asks where there is no Slurm."""
+    need(PROJECT, *PROGRAMS)
+
+
 @contextmanager
 def shared_cluster(folder: Path) -> Iterator[Cluster]:
     """Give the cluster of all who name the same folder; the first starts it, and it ends after the last.
@@ -88,7 +93,7 @@ def shared_cluster(folder: Path) -> Iterator[Cluster]:
     Raises:
         AssertionError: It has not started.
     """
-    need(PROJECT, *PROGRAMS)
+    need_programs()
     folder.mkdir(exist_ok=True)
 
     with open(folder / "users", "ab+") as users:

@@ -14,6 +14,7 @@ import fcntl
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -195,11 +196,12 @@ def starting(folder: Path) -> Iterator[None]:
 
 
 def is_used(folder: Path) -> bool:
-    """Return whether another process holds the lock of the users."""
-    # Through a file of its own the kernel would let go of the lock of this process as well.
-    with open("/proc/locks") as locks:
-        inode = os.stat(folder / "users").st_ino
-        return any(f":{inode} " in line and f" {os.getpid()} " not in line for line in locks)
+    """Return whether another process holds the lock of the users; one of this process is gone afterwards."""
+    asked = struct.pack("hhlli", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+    # The list of all locks would not do: what is read of it in several parts may leave some out.
+    with open(folder / "users", "ab") as users:
+        return struct.unpack("hhlli", fcntl.fcntl(users, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK
 
 
 def main(folder: Path) -> None:
