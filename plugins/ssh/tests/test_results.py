@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from pythons import python_or_skip
 from tasks import dispatch_one, run_one
 
@@ -186,6 +187,7 @@ def wait_for_progress(dispatch_id):
     return node
 
 
+@pytest.mark.long
 def test_500_tasks_need_two_connections_at_most(far, line, options) -> None:
     before = far.logins()
 
