@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import daemons
-from daemons import is_used, starting
+from daemons import PROGRAMS, PROJECT, is_used, starting
 from probes import alive, wait_until
+from programs import need
 
 #: The states of a job of which nothing runs any more, or will.
 OVER = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "DEADLINE")
@@ -80,6 +81,11 @@ class Cluster:
         return {job_id: name for job_id, (name, state) in self.jobs(folder).items() if state not in OVER}
 
 
+def need_programs() -> None:
+    """Leave out the test that asks where there is no Slurm."""
+    need(PROJECT, *PROGRAMS)
+
+
 @contextmanager
 def shared_cluster(folder: Path) -> Iterator[Cluster]:
     """Give the cluster of all who name the same folder; the first starts it, and it ends after the last.
@@ -87,6 +93,7 @@ def shared_cluster(folder: Path) -> Iterator[Cluster]:
     Raises:
         AssertionError: It has not started.
     """
+    need_programs()
     folder.mkdir(exist_ok=True)
 
     with open(folder / "users", "ab+") as users:

@@ -18,6 +18,11 @@ from covalent_core.testing._warm import WarmDispatcher
 from covalent_core_ssh import SSHExecutor
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that at the end nobody waits for it alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Be somebody who has neither keys nor a configuration nor an agent, with a store that all tests share."""
