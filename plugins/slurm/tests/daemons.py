@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -99,7 +100,7 @@ class Daemons:
         done = self._folder / "done"
         script = f"#!/bin/sh\ntouch {done}\n".encode()
         sbatch = ["sbatch", "--output=/dev/null"]
-        subprocess.run(sbatch, input=script, env=self._environment, check=True, capture_output=True)
+        subprocess.run(sbatch, input=script, env=self._environment, check=True)
         self._wait_until(done.exists)
 
     def _start_accounting(self) -> None:
@@ -142,9 +143,8 @@ class Daemons:
 
         if not condition():
             problem = f"ended: {', '.join(ended())}" if ended() else "not ready within 30 s"
-            raise RuntimeError(
-                f"Error: the daemons of the cluster: {problem}\n" + "\n".join(map(self._said, ended() or self._daemons))
-            )
+            said = "\n".join(map(self._said, ended() or self._daemons))
+            raise RuntimeError(f"the daemons of the cluster: {problem}\n{said}")
 
     def _said(self, name: str) -> str:
         files = [self._folder / f"{name}.{kind}" for kind in ("out", "log")] + [self._folder / f"slurmd.{name}.log"]
@@ -205,7 +205,17 @@ def is_used(folder: Path) -> bool:
 
 
 def main(folder: Path) -> None:
-    """Keep a cluster as long as it is used, and start and stop its controller as ordered."""
+    """Keep a cluster as long as it is used; leave a file ``failed`` that says why if that is not possible."""
+    try:
+        keep_cluster(folder)
+    except BaseException:
+        (folder / "failed.part").write_text(traceback.format_exc())
+        (folder / "failed.part").rename(folder / "failed")
+        raise
+
+
+def keep_cluster(folder: Path) -> None:
+    """Start a cluster, and stop it when it is not used any more; start and stop its controller as ordered."""
     # The path of a socket may have 108 characters.
     with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as name:
         place, order = Path(name), Path(name, "order")
