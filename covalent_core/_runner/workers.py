@@ -10,6 +10,7 @@ import socket
 import traceback
 from typing import Callable, Dict, Iterator, Optional, Tuple
 
+from .output import Output, out_of_the_way
 from .processes import PR_SET_PDEATHSIG, set_process_option
 from .protocol import MESSAGE_BYTES
 from .tree import Tree
@@ -21,6 +22,7 @@ class Workers:
 
     Args:
         selector: Where the supervisor waits for what it says.
+        output: The files that it writes to.
         on_answer: Called when it has said something.
         give_up: Called in a new worker, which has all that the supervisor has: gives up what is not for it.
 
@@ -30,11 +32,16 @@ class Workers:
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, on_answer: Callable[[], None], give_up: Callable[[], None]
+        self,
+        selector: selectors.BaseSelector,
+        output: Output,
+        on_answer: Callable[[], None],
+        give_up: Callable[[], None],
     ) -> None:
         self.tree = Tree()
         self.progress = Progress()
         self._selector = selector
+        self._output = output
         self._on_answer = on_answer
         self._give_up = give_up
         self._line: Optional[socket.socket] = None
@@ -55,7 +62,8 @@ class Workers:
         if worker == 0:
             try:
                 self._become_worker(parent)
-                work(far, self.progress, outcomes)
+                line = socket.socket(fileno=out_of_the_way(far.detach()))
+                work(line, self.progress, self._output, outcomes)
             except BaseException:
                 traceback.print_exc()
             finally:
