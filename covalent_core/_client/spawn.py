@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from covalent_core._detached import DetachedProcess
-from covalent_core._home import Home
+from covalent_core._home import Home, open_private
 from covalent_core.errors import DispatcherError
 
 #: How long a dispatcher that a client has started stays without work.
@@ -33,7 +33,7 @@ def start_dispatcher(home: Home) -> None:
     home.create()
     command = [sys.executable, "-m", "covalent_core", "serve", "--idle-seconds", _idle_seconds()]
 
-    with open(home.log, "ab") as log:
+    with open_private(home.log, "ab") as log:
         process = DetachedProcess(
             command,
             stdin=subprocess.DEVNULL,

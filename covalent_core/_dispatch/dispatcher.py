@@ -17,7 +17,7 @@ from anyio import create_task_group, move_on_after, open_signal_receiver, to_thr
 
 from covalent_core._dispatch.shared import SharedExecutor
 from covalent_core._dispatch.walk import Walk
-from covalent_core._home import Home
+from covalent_core._home import Home, open_private
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._store.database import now
 from covalent_core._store.journal import Journal
@@ -162,7 +162,7 @@ class Dispatcher:
 
 def take_lock(home: Home) -> IO[str] | None:
     """Return the lock that makes this process the dispatcher of `home`, or None if another process has it."""
-    lock = open(home.lock, "a+")
+    lock = open_private(home.lock, "a+")
 
     for attempt in range(5):
         try:

@@ -71,7 +71,7 @@ class Supervisor:
                 self._turn()
         finally:
             # Whatever has gone wrong here, nothing that it has started outlives this process.
-            self._tree.end()
+            self._workers.end()
 
         self._files.settle(self._is_told)
 
@@ -291,7 +291,7 @@ class Supervisor:
     def _finish(self, job: Job, *, clean: bool) -> None:
         """Give what has no outcome one, and go on with what has not begun."""
         if not clean:
-            self._tree.end()
+            self._workers.end()
             self._take_outcomes(job)
 
         stopping, self._stopping = self._stopping, None

@@ -22,6 +22,9 @@ from .output import Output
 from .protocol import MESSAGE_BYTES
 from .records import Outcome, Spool, describe, fit_in_message, open_value, read_outcome, record_of
 
+#: The longest path there is.
+FOLDER_BYTES = 4096
+
 
 class Inputs(pickle.Unpickler):
     """Open a pickle in which the outputs of other nodes stand as persistent ids: places in a list of nodes."""
@@ -44,10 +47,18 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2**16)
+        self._memory = mmap.mmap(-1, 2**16 + FOLDER_BYTES)
 
     def clear(self) -> None:
         self._memory[:] = bytes(len(self._memory))
+
+    def note_folder(self, path: str) -> None:
+        """Let the supervisor remove a folder after the job, if the task does not come to that."""
+        self._memory[-FOLDER_BYTES:] = os.fsencode(path).ljust(FOLDER_BYTES, b"\0")
+
+    @property
+    def folder(self) -> str:
+        return os.fsdecode(self._memory[-FOLDER_BYTES:].rstrip(b"\0"))
 
     def begin(self, place: int) -> bool:
         """Begin the task at a place, unless it is cancelled."""
@@ -117,7 +128,9 @@ def result_of(call: Callable[[], Any]) -> Any:
     return asyncio.run(value)
 
 
-def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str, output: Output) -> bytes:
+def run_task(
+    spec: Dict[str, Any], task: Dict[str, Any], prefix: str, output: Output, note_folder: Callable[[str], None]
+) -> bytes:
     """Call one function and return the record of its outcome; never raises, whatever the function does.
 
     Its output is added to the values of the job, for tasks after it.
@@ -126,7 +139,7 @@ def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str, output: Ou
 
     started = time.time()
     content = Spool(prefix + ".value")
-    current.begin(current.Task(spec["dispatch_id"], task["node_id"], task["attempt"]))
+    current.begin(current.Task(spec["dispatch_id"], task["node_id"], task["attempt"]), note_folder)
 
     try:
         outcome = attempt(spec, task, content)
@@ -293,7 +306,8 @@ def run_job(
         elif any(need in members and need not in spec["values"] for need in task["needs"]):
             answer = (node_id, record_of(Outcome("SKIPPED")))
         else:
-            answer = (node_id, fit_in_message(node, run_task(spec, task, node, output)))
+            record = run_task(spec, task, node, output, progress.note_folder)
+            answer = (node_id, fit_in_message(node, record))
 
     assert answer is not None
     return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import socket
 import traceback
@@ -92,6 +93,13 @@ class Workers:
         self._used = True
         self.progress.clear()
         self._line.send(prefix.encode() + b"\n" + call)
+
+    def end(self) -> None:
+        """End the worker and all that it has started, and remove what it could not."""
+        self.tree.end()
+
+        if self.progress.folder:
+            shutil.rmtree(self.progress.folder, ignore_errors=True)
 
     def answers(self) -> Iterator[Tuple[bytes, int, bytes]]:
         """Yield all that the worker has said: a word, the node that this is about, and its record."""
