@@ -18,7 +18,7 @@ FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "no space left (quota)"}
 #: The folder of the file is gone: nobody wants what is in it.
 GONE = (errno.ENOENT, errno.ENOTDIR)
 
-#: Larger than any outcome that `records.lost` makes.
+#: More than an outcome needs that says in the words of `loss` what has become of another.
 RESERVE_BYTES = 8192
 
 

@@ -45,7 +45,7 @@ class Supervisor:
         self._lease: Optional[Lease] = None
         self._handle = own_handle()
         self._line = Line(commands, self._handle) if commands is not None else None
-        # Where there is a dispatcher, its next one can wait as long as it takes: nothing else uses this machine up.
+        # The files of a dispatcher are beside its store: before there is room, the next one could store nothing either.
         self._files = Files(self._handle, float("inf") if self._line else ROOM_SECONDS)
         self._reports: Union[Line, Files] = self._line or self._files
         self._selector = selectors.DefaultSelector()

@@ -6,12 +6,10 @@ import contextlib
 import functools
 import inspect
 import json
-import mmap
 import os
 import pickle
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
@@ -19,11 +17,9 @@ import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .output import Output
+from .progress import Progress
 from .protocol import MESSAGE_BYTES
 from .records import Outcome, Spool, describe, fit_in_message, open_value, read_outcome, record_of
-
-#: The longest path there is.
-FOLDER_BYTES = 4096
 
 
 class Inputs(pickle.Unpickler):
@@ -37,49 +33,6 @@ class Inputs(pickle.Unpickler):
     def persistent_load(self, place: Any) -> Any:
         with open_value(self._values[self._sources[place]]) as file:
             return pickle.load(file)
-
-
-class Progress:
-    """How far the worker is in a job: memory that it shares with its supervisor.
-
-    The worker says which task it begins and then looks whether that is cancelled; the supervisor says what is cancelled
-    and then, with the worker stopped, looks which task has begun. So neither can miss the other.
-    """
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2**16 + FOLDER_BYTES)
-
-    def clear(self) -> None:
-        self._memory[:] = bytes(len(self._memory))
-
-    def note_folder(self, path: str) -> None:
-        """Let the supervisor remove a folder after the job, if the task does not come to that."""
-        self._memory[-FOLDER_BYTES:] = os.fsencode(path).ljust(FOLDER_BYTES, b"\0")
-
-    @property
-    def folder(self) -> str:
-        return os.fsdecode(self._memory[-FOLDER_BYTES:].rstrip(b"\0"))
-
-    def begin(self, place: int) -> bool:
-        """Begin the task at a place, unless it is cancelled."""
-        self._memory[:4] = struct.pack("I", place)
-        return self._memory[8 + place] == 0
-
-    @property
-    def place(self) -> int:
-        place: int = struct.unpack("I", self._memory[:4])[0]
-        return place
-
-    def cancel(self, place: int) -> None:
-        self._memory[8 + place] = 1
-
-    def hold(self) -> None:
-        """Let the worker begin no further task."""
-        self._memory[4] = 1
-
-    @property
-    def held(self) -> bool:
-        return self._memory[4] == 1
 
 
 def open_call(spec: Dict[str, Any], task: Dict[str, Any]) -> Callable[[], Any]:

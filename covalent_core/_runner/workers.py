@@ -13,9 +13,10 @@ from typing import Callable, Dict, Iterator, Optional, Tuple
 
 from .output import Output, out_of_the_way
 from .processes import PR_SET_PDEATHSIG, set_process_option
+from .progress import Progress
 from .protocol import MESSAGE_BYTES
 from .tree import Tree
-from .worker import Progress, work
+from .worker import work
 
 
 class Workers:
