@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,20 @@ def tell(home: Path) -> None:
     with suppress(FileNotFoundError):
         print(*sorted(os.listdir(home / "jobs")), sep="\n")
         print((home / "dispatcher.log").read_text())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a test a disk with room for a bundle and little else."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(folder)], capture_output=True)
+
+    if mounted.returncode != 0:
+        pytest.skip("only root can make a small disk")
+
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture
