@@ -135,8 +135,9 @@ class Walk:
             with self.walled(f"cancelling sublattice {child}"):
                 await to_thread.run_sync(request_cancel, self._journal.store, child, None, failure, "dispatcher")
 
-        self._journal.look_for_orders()
-        await self._end_if_done()
+        with self.walled("ending it"):
+            self._journal.look_for_orders()
+            await self._end_if_done()
 
     # --- jobs ----------------------------------------------------------------------------------------------------
 

@@ -243,7 +243,7 @@ class Journal(Reading):
         try:
             return await self._commit_until_written(batch)
         except Exception as error:
-            if is_broken(error):
+            if is_broken(error) or not batch:
                 raise
 
             if len(batch) == 1:
