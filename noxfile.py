@@ -23,7 +23,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
 
 #: Most tests wait most of the time: for processes to start, to end, to be gone. What takes long is collected first.
-SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "--durations=10")
 
 #: Those of the plugins wait even more, for hosts and clusters, and the suite for executors is most of them.
 SUITES_SIDE_BY_SIDE = ("--numprocesses=5", "--dist=load", "--maxschedchunk=1")

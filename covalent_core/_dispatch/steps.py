@@ -234,6 +234,11 @@ class JobRun:
 
         await self._run()
         self._give_slot_back()
+
+        if not self.open_nodes:
+            # All has been reported: a fetch that hangs would keep a dispatch open in which nothing can be cancelled.
+            return []
+
         results = await self._step("fetch", RESULTS, location=job.location, job_handle=job.job_handle)
         return await take_over(job, self.open_nodes, results, journal.store.values)
 

@@ -23,7 +23,7 @@ try:
 finally:
     del sys.path[:2]
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long("runs the suite against every misbehaving executor, some of which never answer")
 
 CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
 INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]

@@ -266,8 +266,10 @@ class World:
             self._tell()
         elif not self._left and self.clock - self._last > QUIET and self._killed_at is None:
             self._last = self.clock
-            may, nodes = self._may_hang and not self.model.whole, [model.nodes for model in self.models.values()]
-            self.checked(must, may, "nothing happens: {}", nodes)
+            nodes = [model.nodes for model in self.models.values()]
+            self.checked(must, self._may_hang and not self.model.whole, "nothing happens: {}", nodes)
+            # What no cancel can end must not hang.
+            self._may_hang = False
             self.checked(self._cancel, Cancel())
 
         self.clock += seconds or 1.0

@@ -17,6 +17,8 @@ from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
 from covalent_core_ssh import SSHExecutor
 
+pytest_plugins = ["budget"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
