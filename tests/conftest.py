@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
 
     if wing not in wings():
-        raise pytest.UsageError(f"no wing {wing!r} has tests; those that have: {', '.join(wings())}")
+        raise pytest.UsageError(f"--wing {wing}: no such wing has tests of its own; these have: {', '.join(wings())}")
 
     config.args = [str(HERE / wing)]
 

@@ -51,6 +51,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     wanted += [f"{suites}::Test{executor}::{test}" for executor, test in CATCHERS]
     report = folder / "report.xml"
     options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", f"--junitxml={report}", f"--basetemp={folder}/t"]
+    # Most of them wait for what never comes: side by side.
+    options += ["--numprocesses=3", "--maxschedchunk=1"]
     paths = os.pathsep.join(map(str, (PLUGINS, HERE, folder)))
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *wanted],
