@@ -11,17 +11,38 @@ from pathlib import Path
 import pytest
 from probes import Stops, arguments_of, ending, processes_of
 
+import covalent_core
 from covalent_core._client import spawn
 from covalent_core._executors import installed
 from covalent_core.testing._warm import WarmDispatcher
 
-PLUGINS = Path(__file__).parent / "plugins"
+HERE = Path(__file__).parent
+PLUGINS = HERE / "plugins"
+
+pytest_plugins = ["budget"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--wing", help="run the tests of one wing of the core: store, dispatch, ...")
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that at the end nobody waits for it alone."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+def pytest_configure(config: pytest.Config) -> None:
+    wing = config.getoption("wing")
+
+    if wing is None:
+        return
+
+    if wing not in wings():
+        raise pytest.UsageError(f"--wing {wing}: no such wing has tests of its own; these have: {', '.join(wings())}")
+
+    config.args = [str(HERE / wing)]
+
+
+def wings() -> list[str]:
+    """Return the parts of the core that have a folder of tests; `ground` is what all wings stand on."""
+    parts = {path.stem.lstrip("_") for path in Path(covalent_core.__file__).parent.glob("_[a-z]*")} | {"ground"}
+    return sorted(folder.name for folder in HERE.iterdir() if folder.is_dir() and folder.name in parts)
 
 
 @pytest.fixture

@@ -17,10 +17,11 @@ from anyio import CancelScope, Event, get_cancelled_exc_class, sleep, to_thread
 from covalent_core._model.status import Status
 from covalent_core._store import transitions
 from covalent_core._store.database import BUSY_SECONDS, is_broken, is_transient, now
+from covalent_core._store.prepared import Prepared
 from covalent_core._store.reading import LAST_ORDER, Reading
 from covalent_core._store.schema import encode
 from covalent_core._store.store import Store
-from covalent_core._store.transitions import NodeEnd, Prepared, Requeue, Write, node_key
+from covalent_core._store.transitions import NodeEnd, Requeue, Write, node_key
 
 log = logging.getLogger(__name__)
 

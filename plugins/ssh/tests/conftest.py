@@ -17,6 +17,8 @@ from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
 from covalent_core_ssh import SSHExecutor
 
+pytest_plugins = ["budget"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that at the end nobody waits for it alone."""
