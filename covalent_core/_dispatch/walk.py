@@ -182,7 +182,13 @@ class Walk:
         # One that is NEW_OBJECT again is to be given to another job; one with a dispatch of its own needs this no more.
         closed = {node.node_id for node in nodes if node.status.terminal or node.status == Status.NEW_OBJECT}
         closed |= {node_id for node_id in members if self._job_of[node_id] != row.ticket}
-        known = {"open_nodes": {*members} - closed - {*self._children}, "resumed": True, "payload": payload}
+        left = {*members} - closed - {*self._children}
+
+        if left and row.handle is None:
+            # Cancelled when they had not started, and still in what the job would run.
+            left |= {n for n in members if self._nodes[n].status == Status.CANCELLED and self._job_of[n] == row.ticket}
+
+        known = {"open_nodes": left, "resumed": True, "payload": payload}
         self._submit(nodes, job, **known, cancel_since=row.cancel_since, cancel_attempts=row.cancel_attempts)
 
     def _submit(self, nodes: list[WalkNode], job: Job, **known: Any) -> None:

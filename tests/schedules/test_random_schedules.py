@@ -19,6 +19,10 @@ SEED = os.environ.get("COVALENT_CORE_TEST_SEED", "20261121")
 
 #: What random schedules have found in the core, as small as they could be made.
 FOUND = {
+    "a node that is cancelled while its pack is being stored by a dispatcher that is killed then": (
+        "Case((Vertex(), Vertex(), Vertex(), Vertex(), Vertex((2,))), (), "
+        "((2, 'nothing to do', Cancel((4,))), (2, 'anywhere', Kill())), pack='auto')"
+    ),
     "a fetch that hangs after everything has been reported, so that nothing is left to be cancelled": (
         "Case((Vertex(), Vertex((0,))), ((0, 'reports'), (0, 'fetch hangs'), (0, 'task slow')), pack='chain')"
     ),
