@@ -186,7 +186,9 @@ class Walk:
 
         if left and row.handle is None:
             # Cancelled when they had not started, and still in what the job would run.
-            left |= {n for n in members if self._nodes[n].status == Status.CANCELLED and self._job_of[n] == row.ticket}
+            left |= {
+                n for n in members if self._graph.nodes[n].status == Status.CANCELLED and self._job_of[n] == row.ticket
+            }
 
         known = {"open_nodes": left, "resumed": True, "payload": payload}
         self._submit(nodes, job, **known, cancel_since=row.cancel_since, cancel_attempts=row.cancel_attempts)
