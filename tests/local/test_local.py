@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -233,14 +234,14 @@ def test_a_job_survives_a_dispatcher_that_dies_with_unread_answers(home: Path) -
 
 def test_what_a_supervisor_left_is_killed_and_never_the_process_that_looks(tmp_path: Path) -> None:
     script = """
-import anyio, subprocess
+import anyio, os, subprocess
 from covalent_core._local.processes import ProcessHandle
 
 left = subprocess.Popen(["sleep", "600"], start_new_session=True)
-anyio.run(ProcessHandle(1, "1", "1-2-3").sweep)
+anyio.run(ProcessHandle(1, "1", os.environ["COVALENT_CORE_SUPERVISOR"]).sweep)
 print(left.wait(), flush=True)
 """
-    marked = {**os.environ, "COVALENT_CORE_SUPERVISOR": "1-2-3"}
+    marked = {**os.environ, "COVALENT_CORE_SUPERVISOR": uuid.uuid4().hex}
     done = subprocess.run([sys.executable, "-c", script], env=marked, capture_output=True, text=True, timeout=20)
 
     assert (done.returncode, done.stdout) == (0, "-9\n"), done.stderr
