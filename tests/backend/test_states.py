@@ -13,7 +13,7 @@ STATES = States(
         "REQUEUE_HOLD": State("it is held", waits=True, advice="scontrol release lets it go on"),
         "RUNNING": State("it runs"),
         "COMPLETED": State("its script came to its end", over=True, retry=True),
-        "TIMEOUT": State("its time limit was reached", over=True, advice="ask for more with time="),
+        "TIMEOUT": State("out of time", over=True, advice="ask with time="),
     },
     hopeless={"InvalidQOS": "its QOS is not valid"},
 )
@@ -31,7 +31,7 @@ STATES = States(
         ("TIMEOUT", "TimeLimit", Over("TIMEOUT", "TimeLimit", -15)),
         ("", "", Unknown("Slurm job 7 is listed without a state")),
         # What nobody has heard of ends nothing.
-        ("HIBERNATING", "", Alive("HIBERNATING")),
+        ("NEW", "", Alive("NEW")),
     ],
 )
 def test_a_record_becomes_a_look(state: str, reason: str, look: Look) -> None:
@@ -44,8 +44,7 @@ def test_a_record_becomes_a_look(state: str, reason: str, look: Look) -> None:
         (
             ("TIMEOUT", "TimeLimit", -15),
             (
-                "Slurm job 7 did not end by itself: its time limit was reached (TIMEOUT, TimeLimit, signal 15); "
-                "ask for more with time=",
+                "Slurm job 7 did not end by itself: out of time (TIMEOUT, TimeLimit, signal 15); ask with time=",
                 False,
             ),
         ),
@@ -54,10 +53,9 @@ def test_a_record_becomes_a_look(state: str, reason: str, look: Look) -> None:
             ("Slurm job 7 did not end by itself: its script came to its end (COMPLETED, exit code 3)", True),
         ),
         (
-            ("HIBERNATING", "", 0),
+            ("NEW", "", 0),
             (
-                "Slurm job 7 did not end by itself: it is in the state HIBERNATING, which is not known here "
-                "(HIBERNATING)",
+                "Slurm job 7 did not end by itself: it is in the state NEW, which is not known here (NEW)",
                 True,
             ),
         ),
