@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 from backend.jobs import TICKET, Reports, job_of, outcome
 from probes import wait_until
@@ -249,6 +250,6 @@ def test_following_leaves_the_errors_of_who_waits_alone(folder: SharedFolder) ->
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    with anyio.fail_after(20):
         while not condition():
             await asyncio.sleep(0.01)
