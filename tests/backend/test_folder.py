@@ -230,8 +230,8 @@ def test_what_runs_is_followed(folder: SharedFolder) -> None:
             await asyncio.sleep(0.1)
             results.unlink()
             results.with_name("away").rename(results)
-            (results / f"{TICKET}.47.stdout").write_text("two")
-            await until(lambda: (2, "two", "") in reports.output)
+            (results / f"{TICKET}.47.stdout").write_text("two more")
+            await until(lambda: (2, "two more", "") in reports.output)
 
     asyncio.run(follow())
 
