@@ -24,6 +24,7 @@ from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
 from covalent_core._store.orders import request_cancel
 from covalent_core._store.store import Store
+from covalent_core.backend.results import sweep_results
 from covalent_core.errors import DispatcherError
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Dispatcher:
         self._journal = Journal(Store(self._home))
         self._journal.on_order = self._on_order
         self._last_order = self._journal.last_order()
+        sweep_results(self._journal.open_tickets())
 
         async with create_task_group() as self._tasks:
             self._tasks.start_soon(self._journal.run, name="journal")

@@ -45,6 +45,7 @@ EXECUTORS = Query(
 OPEN_JOBS = Query(
     select(jobs).where(jobs.c.dispatch_id == _ID, jobs.c.released.is_(None)).order_by(literal_column("jobs.rowid"))
 )
+OPEN_TICKETS = Query(select(jobs.c.ticket).where(jobs.c.released.is_(None)))
 MEMBERS = Query(
     select(job_nodes.c.node_id).where(job_nodes.c.ticket == bindparam("ticket")).order_by(job_nodes.c.place)
 )
@@ -132,6 +133,10 @@ class Reading:
     def get_nodes(self, dispatch_id: str) -> list[Any]:
         """Return where the nodes of a dispatch stand: node_id, name, status, error, step."""
         return PLACES.rows(self._cursor, dispatch_id=dispatch_id)
+
+    def open_tickets(self) -> set[str]:
+        """Return the tickets of all jobs that have not been released."""
+        return {row.ticket for row in OPEN_TICKETS.rows(self._cursor)}
 
     def get_forced(self, dispatch_id: str) -> dict[int, str]:
         """Return by node who does not want to wait for the proof that it has ended."""

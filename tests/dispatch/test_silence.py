@@ -276,3 +276,13 @@ def test_a_release_that_fails_is_called_again(home: Path, backend: Path) -> None
     assert result.status == Status.COMPLETED
     assert calls(backend, "release") == 3
     assert not list(backend.glob("*/bundle.pyz"))
+
+
+def test_what_dispatchers_before_have_fetched_of_jobs_that_are_gone_is_removed(home: Path, backend: Path) -> None:
+    left = home / "fetched" / "ct-gone"
+    left.mkdir(parents=True, mode=0o700)
+    (left / "ct-gone.0.outcome").write_bytes(b"{}")
+    home.chmod(0o700)
+
+    assert end(dispatch(backend, backend.parent)).status == Status.COMPLETED
+    assert not left.exists()
