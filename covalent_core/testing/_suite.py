@@ -19,7 +19,8 @@ from covalent_core.testing._results import Results
 from covalent_core.testing._warm import WarmDispatcher
 
 
-class ExecutorSuite(Results, Cancelling, Backend, Packs):
+# pytest begins with the last of them: the simplest tests come first.
+class ExecutorSuite(Packs, Backend, Cancelling, Results):
     """The tests that an executor must pass. Subclass it, and say how an executor is made.
 
     ::
@@ -28,9 +29,10 @@ class ExecutorSuite(Results, Cancelling, Backend, Packs):
             def executor(self, folder):
                 return MyExecutor(workdir=str(folder), grace=0.5)
 
-    The executor must be installed, since the tests use it as a user does. Its tasks must be able to write into the
-    folder of the test. What is alive and what is left is found out by `alive` and `left`, which look at this machine;
-    override them with probes of your own if your backend is another one. They must not ask the executor.
+    The executor must be installed, since the tests use it as a user does. Its tasks must be able to write into
+    `folder`, under the same path. What is alive and what is left is found out by `alive` and `left`, which look at this
+    machine; override them with probes of your own if your backend is another one. They must not ask the executor, and
+    look only for what belongs to the folder of the test: what another test has left is not this one's.
 
     Attributes:
         patience: Seconds that anything may take at most.

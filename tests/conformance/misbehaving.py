@@ -641,7 +641,7 @@ class KnowsNoTimeouts(NicePacksExecutor):
 
 async def until_begun(folder: str, times: int = 1) -> None:
     """Return when the tasks of the suite have begun so often."""
-    while len(list(Path(folder).parent.glob("notes/begun-*"))) < times:
+    while len(list(Path(folder).glob("notes/begun-*"))) < times:
         await sleep(0.01)
 
 
