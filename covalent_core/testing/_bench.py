@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -46,11 +47,11 @@ class Bench:
         self.home = find_home().folder
         self.tasks = tasks()
         self._author = author
-        self._folder = folder / "backend"
+        self.folder = folder / "backend"
         # Below it, so that a container which has only that folder can write there.
-        self.notes = self._folder / "notes"
+        self.notes = self.folder / "notes"
         self.notes.mkdir(parents=True)
-        self.executor = author.executor(self._folder)
+        self.executor = author.executor(self.folder)
         self.cancels_members = BoundExecutor(self.executor).cancels_members
         self.reports_results = author.reports_results
         self.reports_output = author.reports_output
@@ -91,6 +92,14 @@ class Bench:
     def wait_at(self, stop: str) -> None:
         """Return when the dispatcher waits at a stop."""
         self.stops.wait(stop, self._author.patience)
+
+    def lasts(self, seconds: float, condition: Callable[[], object]) -> None:
+        """Return after some seconds in which a condition has held at each look."""
+        latest = time.monotonic() + seconds
+
+        while time.monotonic() < latest:
+            assert condition(), f"did not last for {seconds} s"
+            time.sleep(0.02)
 
     def until(self, condition: Callable[[], object]) -> None:
         """Return when a condition holds; fail if it does not for too long."""
@@ -133,7 +142,7 @@ class Bench:
 
     def left(self) -> list[str]:
         """Return the files that are left, according to the author's probe."""
-        return self._author.left(self._folder)
+        return self._author.left(self.folder)
 
     def called(self, hook: str) -> list[Call]:
         """Return the calls of a hook."""

@@ -16,11 +16,12 @@ from covalent_core.testing._cancelling import Cancelling
 from covalent_core.testing._packs import Packs
 from covalent_core.testing._probes import Stops, ending, processes_about, start_time
 from covalent_core.testing._results import Results
+from covalent_core.testing._silence import Silence
 from covalent_core.testing._warm import WarmDispatcher
 
 
 # pytest begins with the last of them: the simplest tests come first.
-class ExecutorSuite(Packs, Backend, Cancelling, Results):
+class ExecutorSuite(Silence, Packs, Backend, Cancelling, Results):
     """The tests that an executor must pass. Subclass it, and say how an executor is made.
 
     ::
