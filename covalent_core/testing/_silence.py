@@ -147,6 +147,7 @@ class Silence:
         with hide(bench.node(dispatch_id)["job_handle"]):
             bench.lasts(self.look_seconds, lambda: bench.node(dispatch_id)["status"] == Status.RUNNING)
             bench.kill()
+            assert not ct.get_result(dispatch_id).status.terminal
             bench.until(lambda: len(bench.called("run")) >= 2)
             bench.lasts(self.look_seconds, lambda: bench.node(dispatch_id)["status"] == Status.RUNNING)
             assert ct.cancel(dispatch_id)
