@@ -57,8 +57,11 @@ async def _meet(fault: str, hook: str, call: Callable[[], Awaitable[Any]]) -> An
     if fault == "unreachable":
         raise ConnectionError(f"the backend is unreachable ({hook})")
 
-    if fault in ("away", "refused"):
-        raise BackendUnreachableError(f"the backend is {fault} ({hook})", refused=fault == "refused")
+    if fault == "away":
+        raise BackendUnreachableError(f"the backend is away ({hook})")
+
+    if fault == "refused":
+        raise BackendUnreachableError(f"the backend has refused ({hook})", refused=True)
 
     _reach(f"during-{hook}")
     answer = await call()

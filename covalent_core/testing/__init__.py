@@ -8,7 +8,10 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("_backend", "_bench", "_cancelling", "_pack", "_packs", "_results", "_silence"))
+    *(
+        f"{__name__}.{module}"
+        for module in ("_backend", "_bench", "_cancelling", "_pack", "_packs", "_results", "_silence")
+    )
 )
 
 from covalent_core.testing._probes import alive_in_any_namespace  # noqa: E402

@@ -105,6 +105,10 @@ class Bench:
         """Return when a condition holds; fail if it does not for too long."""
         wait_until(condition, self._author.patience)
 
+    def until_waiting(self, dispatch_id: str, text: str) -> None:
+        """Return when the node of a dispatch says what it waits for in words that contain a text."""
+        self.until(lambda: text in str(self.node(dispatch_id)["waiting"]))
+
     # --- what can be seen ----------------------------------------------------------------------------------------
 
     def begun(self) -> list[list[str]]:

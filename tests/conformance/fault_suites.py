@@ -77,6 +77,13 @@ def suite_of(cls: type) -> type[ExecutorSuite]:
 
 
 TestNiceExecutor = suite_for(NiceExecutor)
+
+
+class TestBlindToFiles(suite_for(NiceExecutor)):  # type: ignore[misc]
+    def left(self, folder: Path) -> list[str]:
+        return []
+
+
 TestNicePacksExecutor = suite_for(NicePacksExecutor)
 TestKeepingExecutor = suite_of(KeepingExecutor)
 TestListingExecutor = suite_of(ListingExecutor)
