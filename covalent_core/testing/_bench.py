@@ -32,6 +32,7 @@ class Author(Protocol):
     patience: float
     reports_results: bool
     reports_output: bool
+    has_files: bool
 
     def executor(self, folder: Path) -> Any: ...
     def alive(self, ticket: str, noted: list[str]) -> list[str]: ...
@@ -55,6 +56,7 @@ class Bench:
         self.cancels_members = BoundExecutor(self.executor).cancels_members
         self.reports_results = author.reports_results
         self.reports_output = author.reports_output
+        self.has_files = author.has_files
 
     # --- what a user does ----------------------------------------------------------------------------------------
 

@@ -40,11 +40,13 @@ class ExecutorSuite(Silence, Packs, Backend, Cancelling, Results):
         reports_results: Whether the executor calls `Job.report_results`, so that what a member of a pack has returned
             can be seen while others run.
         reports_output: Whether it calls `Job.report_output`, so that what a task writes can be seen while it runs.
+        has_files: Whether a small job has files while it runs, or whatever else `left` must see then.
     """
 
     patience = 20.0
     reports_results = False
     reports_output = False
+    has_files = True
 
     def executor(self, folder: Path) -> Any:
         """Return a new executor that keeps its files below `folder`, with a short grace period if it has one."""

@@ -277,7 +277,7 @@ class FindsTheWrongJob(NiceExecutor):
 
     @hookimpl
     def find(self) -> str | None:
-        folders = sorted(Path(self.folder).iterdir(), key=lambda folder: folder.stat().st_ctime)
+        folders = sorted(Path(self.folder).glob("ct-*"), key=lambda folder: folder.stat().st_ctime)
         return next(runners_in(str(folders[-1])), None)
 
 
@@ -605,7 +605,8 @@ class ReleasesAllJobs(NiceExecutor):
 
     @hookimpl
     def release(self) -> None:
-        shutil.rmtree(self.folder)
+        for folder in Path(self.folder).glob("ct-*"):
+            shutil.rmtree(folder)
 
 
 @caught_by("test_a_lost_answer_of_upload_leaves_no_files", "files after the end")
