@@ -9,7 +9,9 @@ back until the stop is left; a cancel interrupts it as it would interrupt the ho
 Every call of a hook is a line in the file ``calls``, and so is every answer.
 
 The file ``fault-<hook>`` has a line for each call to come that meets with a fault of the backend: ``unreachable``, the
-hook is not called; ``lost``, its answer is; ``twice``, it is called twice.
+hook is not called and fails; ``away`` or ``refused``, it is not called and says so with `BackendUnreachableError`;
+``lost``, its answer is; ``twice``, it is called twice. If the last line is ``...``, the one before it holds for all
+further calls.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from anyio import sleep
+
+from covalent_core.errors import BackendUnreachableError
 
 folder = os.environ.get("COVALENT_CORE_STOPS")
 
@@ -52,6 +56,12 @@ async def watch(hook: str, call: Callable[[], Awaitable[Any]], **arguments: Any)
 async def _meet(fault: str, hook: str, call: Callable[[], Awaitable[Any]]) -> Any:
     if fault == "unreachable":
         raise ConnectionError(f"the backend is unreachable ({hook})")
+
+    if fault == "away":
+        raise BackendUnreachableError(f"the backend is away ({hook})")
+
+    if fault == "refused":
+        raise BackendUnreachableError(f"the backend has refused ({hook})", refused=True)
 
     _reach(f"during-{hook}")
     answer = await call()
@@ -86,7 +96,10 @@ def _next_fault(hook: str) -> str:
         return ""
 
     fault, *later = file.read_text().split() or [""]
-    file.write_text("\n".join(later))
+
+    if later != ["..."]:
+        file.write_text("\n".join(later))
+
     return fault
 
 

@@ -256,7 +256,8 @@ def _time(seconds: float | None) -> datetime | None:
 
 
 def _waiting(row: Row[Any], job: Row[Any] | None) -> str | None:
-    return None if job is None or Status(row.status).terminal else job.waiting
+    # What a node that has ended still waits for is the release of its job.
+    return None if job is None or (Status(row.status).terminal and job.released) else job.waiting
 
 
 def _cancelling(row: Row[Any], job: Row[Any] | None) -> dict[str, Any] | None:

@@ -193,6 +193,8 @@ class Cancelling:
         bench.call("cancel", job, **metadata)
 
         assert bench.alive() == []
+        assert bench.end(dispatch_id).status == Status.FAILED
+        bench.check_nothing_left()
 
     def test_a_job_that_is_not_found_after_a_cancel_never_starts(self, bench: Bench) -> None:
         bench.stops.take("before-provision")

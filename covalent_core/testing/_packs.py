@@ -191,5 +191,6 @@ class Packs:
         assert [before["output"], after["output"]] == [3, 4]
         assert slow["status"] == Status.FAILED
         assert "timed out after 0.5 s" in slow["error"]
-        assert len(bench.begun()) == 1
+        # None where to start takes longer than the timeout.
+        assert len(bench.begun()) <= 1
         bench.check_nothing_left()

@@ -64,6 +64,33 @@ def processes_about(ticket: str) -> list[int]:
     return [pid for pid in found if alive(pid)]
 
 
+def alive_in_any_namespace(ticket: str, noted: list[str]) -> list[str]:
+    """Return what is alive of a job whose tasks may have process ids of their own, as in containers of this machine.
+
+    A noted process is known by its number in any PID namespace together with its start time, which is the same in all
+    of them. What else is found has the job's ticket in its command line, in its environment or in the path of its
+    directory.
+
+    Args:
+        noted: What tasks have noted of themselves and of their children, each as ``<process id>.<start time>``.
+    """
+    wanted, found = set(noted), set()
+
+    for pid in _numbers():
+        with suppress(OSError):
+            found |= wanted & {f"{number}.{start_time(pid)}" for number in _numbers_in_namespaces(pid)}
+
+            if ticket.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found.add(f"{pid}.{start_time(pid)}")
+
+    return sorted(found | {f"{pid}.{start_time(pid)}" for pid in processes_about(ticket)})
+
+
+def _numbers_in_namespaces(pid: int) -> list[str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line for line in lines if line.startswith("NSpid:")).split()[1:]
+
+
 def processes_of(home: Path) -> list[int]:
     """Return the live processes of a home: its dispatcher, and everything below it."""
     below = processes_with("COVALENT_CORE_HOME", str(home))
@@ -180,8 +207,14 @@ class Stops:
         (self.folder / name).unlink()
 
     def fail(self, hook: str, *faults: str) -> None:
-        """Let the next calls of a hook meet with faults of the backend: unreachable, lost or twice."""
-        (self.folder / f"fault-{hook}").write_text("\n".join(faults))
+        """Let the next calls of a hook meet with faults of the backend, or with none any more.
+
+        Args:
+            faults: unreachable, away, refused, lost or twice; a last ``...`` lets the one before it hold.
+        """
+        part = self.folder / f"part-{hook}"
+        part.write_text("\n".join(faults))
+        part.rename(self.folder / f"fault-{hook}")
 
     def calls(self) -> list[Call]:
         """Return what has been written down until now."""

@@ -16,10 +16,12 @@ from covalent_core.testing._cancelling import Cancelling
 from covalent_core.testing._packs import Packs
 from covalent_core.testing._probes import Stops, ending, processes_about, start_time
 from covalent_core.testing._results import Results
+from covalent_core.testing._silence import Silence
 from covalent_core.testing._warm import WarmDispatcher
 
 
-class ExecutorSuite(Results, Cancelling, Backend, Packs):
+# pytest begins with the last of them: the simplest tests come first.
+class ExecutorSuite(Silence, Packs, Backend, Cancelling, Results):
     """The tests that an executor must pass. Subclass it, and say how an executor is made.
 
     ::
@@ -28,20 +30,23 @@ class ExecutorSuite(Results, Cancelling, Backend, Packs):
             def executor(self, folder):
                 return MyExecutor(workdir=str(folder), grace=0.5)
 
-    The executor must be installed, since the tests use it as a user does. Its tasks must be able to write into the
-    folder of the test. What is alive and what is left is found out by `alive` and `left`, which look at this machine;
-    override them with probes of your own if your backend is another one. They must not ask the executor.
+    The executor must be installed, since the tests use it as a user does. Its tasks must be able to write into
+    `folder`, under the same path. What is alive and what is left is found out by `alive` and `left`, which look at this
+    machine; override them with probes of your own if your backend is another one. They must not ask the executor, and
+    look only for what belongs to the folder of the test: what another test has left is not this one's.
 
     Attributes:
         patience: Seconds that anything may take at most.
         reports_results: Whether the executor calls `Job.report_results`, so that what a member of a pack has returned
             can be seen while others run.
         reports_output: Whether it calls `Job.report_output`, so that what a task writes can be seen while it runs.
+        has_files: Whether a small job has files while it runs, or whatever else `left` must see then.
     """
 
     patience = 20.0
     reports_results = False
     reports_output = False
+    has_files = True
 
     def executor(self, folder: Path) -> Any:
         """Return a new executor that keeps its files below `folder`, with a short grace period if it has one."""

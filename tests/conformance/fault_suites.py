@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from covalent_core_nice import NiceExecutor
 from covalent_core_nice_packs import NicePacksExecutor
-from misbehaving import FAULTS
+from misbehaving import FAULTS, KeepingExecutor, ListingExecutor
 
 from covalent_core.testing import ExecutorSuite
 
@@ -25,6 +27,64 @@ def suite_for(cls: type) -> type[ExecutorSuite]:
     return Suite
 
 
+def keeping_suite_for(cls: type) -> type[ExecutorSuite]:
+    class Suite(suite_for(cls)):  # type: ignore[misc]
+        def keeping_executor(self, folder: Path) -> object:
+            return self.executor(folder)
+
+    return Suite
+
+
+def listing_suite_for(cls: type) -> type[ExecutorSuite]:
+    class Suite(suite_for(cls)):  # type: ignore[misc]
+        look_seconds = 0.3
+
+        def executor(self, folder: Path) -> object:
+            self.folder = folder
+            return super().executor(folder)
+
+        @contextmanager
+        def _with(self, name: str) -> Iterator[None]:
+            (self.folder / name).touch()
+            yield
+            (self.folder / name).unlink()
+
+        def hide_from_listing(self, job_handle: str) -> object:
+            return self._with("hidden")
+
+        def break_status(self, job_handle: str) -> object:
+            return self._with("broken")
+
+        def rename(self, job_handle: str) -> object:
+            return self._with("renamed")
+
+        @contextmanager
+        def fill_disk(self, folder: Path) -> Iterator[None]:
+            """Let no file be made where the results belong."""
+            (results,) = folder.glob("ct-*/results")
+            results.rename(results.with_name("results before"))
+            results.touch()
+            yield
+
+    return Suite
+
+
+def suite_of(cls: type) -> type[ExecutorSuite]:
+    if issubclass(cls, ListingExecutor):
+        return listing_suite_for(cls)
+
+    return keeping_suite_for(cls) if issubclass(cls, KeepingExecutor) else suite_for(cls)
+
+
 TestNiceExecutor = suite_for(NiceExecutor)
+
+
+class TestBlindToFiles(suite_for(NiceExecutor)):  # type: ignore[misc]
+    def left(self, folder: Path) -> list[str]:
+        return []
+
+
 TestNicePacksExecutor = suite_for(NicePacksExecutor)
-globals().update({f"Test{fault.name}": suite_for(fault.executor) for fault in FAULTS})
+TestKeepingExecutor = suite_of(KeepingExecutor)
+TestListingExecutor = suite_of(ListingExecutor)
+globals().update({f"Test{fault.name}": suite_of(fault.executor) for fault in FAULTS})

@@ -277,7 +277,7 @@ class FindsTheWrongJob(NiceExecutor):
 
     @hookimpl
     def find(self) -> str | None:
-        folders = sorted(Path(self.folder).iterdir(), key=lambda folder: folder.stat().st_ctime)
+        folders = sorted(Path(self.folder).glob("ct-*"), key=lambda folder: folder.stat().st_ctime)
         return next(runners_in(str(folders[-1])), None)
 
 
@@ -342,6 +342,154 @@ class LeavesAMonitor(NiceExecutor):
     def provision(self, location: str) -> str:
         subprocess.Popen(["sh", "-c", "sleep 60; : watch", location], start_new_session=True)
         return str(NiceExecutor.provision(self, location))
+
+
+# --- silence ---------------------------------------------------------------------------------------------------------
+
+
+@caught_by("test_each_hook_is_called_again_when_its_backend_is_back", "FAILED")
+class BarsWhatMayStart(NiceExecutor):
+    """Bars the ticket of a job whenever it is asked for it."""
+
+    @hookimpl
+    def find(self, job: Job, location: str) -> str | None:
+        if found := NiceExecutor.find(self, job, location):
+            return str(found)
+
+        bar(self._folder(job), job)
+        return None
+
+
+@caught_by("test_a_cancel_is_not_confirmed_while_the_backend_cannot_say_what_it_has", "alive after the end")
+class BarsWithoutLooking(NiceExecutor):
+    """Bars the ticket of a job, and takes that for the word that there is none."""
+
+    @hookimpl
+    def find(self, job: Job, location: str) -> str | None:
+        found: str | None = NiceExecutor.find(self, job, location)
+        return None if job.cancel_requested else found
+
+
+@caught_by("test_a_job_that_cannot_be_reconnected_to_goes_on_and_can_be_cancelled", "is CANCELLING after")
+@dataclass
+class CancelsOnlyWhatItWatches(NiceExecutor):
+    """Can end only the jobs that this very object waits for."""
+
+    def __post_init__(self) -> None:
+        self._watched: set[str] = set()
+
+    @hookimpl
+    async def run(self, job_handle: str) -> None:
+        self._watched.add(job_handle)
+        await NiceExecutor.run(self, job_handle)
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        if job_handle not in self._watched:
+            raise LookupError("not watched")
+
+        await NiceExecutor.cancel(self, job_handle)
+
+
+@caught_by("test_an_order_that_is_carried_out_after_the_release_starts_nothing[removed]", "began after its release")
+class UploadsAgain(NiceExecutor):
+    """Puts the files of a job back where it starts it."""
+
+    @hookimpl
+    def upload(self, job: Job, payload: bytes) -> str:
+        Path(self.folder, "copy").write_bytes(payload)
+        return str(NiceExecutor.upload(self, job, payload))
+
+    @hookimpl
+    def provision(self, job: Job, location: str) -> str:
+        NiceExecutor.upload(self, job, Path(self.folder, "copy").read_bytes())
+        return str(NiceExecutor.provision(self, location))
+
+
+class KeepingExecutor(NiceExecutor):
+    """Keeps the files of its jobs, and bars their tickets. Not a fault: the one below begins with it."""
+
+    @hookimpl
+    def release(self, job: Job) -> None:
+        bar(self._folder(job), job)
+
+
+@caught_by("test_an_order_that_is_carried_out_after_the_release_starts_nothing[kept]", "began after its release")
+class StartsWhatIsKept(KeepingExecutor):
+    """Lets a job start after its release, since its files are still there."""
+
+    @hookimpl
+    def release(self) -> None:
+        return None
+
+
+class ListingExecutor(NiceExecutor):
+    """Asks a list of jobs by name, and the job itself where that does not name it. Not a fault either.
+
+    The files ``hidden``, ``broken`` and ``renamed`` in its folder are what can go wrong with the list.
+    """
+
+    def listed(self, job: Job) -> bool:
+        """Return whether the list has the job."""
+        if Path(self.folder, "broken").exists():
+            raise OSError("munge: a word that nobody knows")
+
+        return bool(list(runners_in(str(self._folder(job))))) and not Path(self.folder, "hidden").exists()
+
+    def name(self, job: Job) -> str:
+        """Return the name under which the list has the job."""
+        return "another" if Path(self.folder, "renamed").exists() else job.ticket
+
+    def is_over(self, job: Job, job_handle: str) -> bool:
+        """Return whether the job has ended."""
+        return not is_alive(job_handle)
+
+    @hookimpl
+    async def run(self, job: Job, job_handle: str) -> None:
+        while not self.is_over(job, job_handle):
+            await sleep(0.05)
+
+
+@caught_by("test_a_job_that_is_hard_to_see_is_not_taken_for_one_that_has_ended[hide_from_listing]", "did not last")
+class BelievesTheList(ListingExecutor):
+    """Takes a job that a list leaves out for one that has ended."""
+
+    def is_over(self, job: Job, job_handle: str) -> bool:
+        with suppress(OSError):
+            return not self.listed(job)
+
+        return not is_alive(job_handle)
+
+
+@caught_by("test_a_job_that_is_hard_to_see_is_not_taken_for_one_that_has_ended[break_status]", "did not last")
+class BelievesAnyError(ListingExecutor):
+    """Takes a question that fails for the word that the job is gone."""
+
+    def is_over(self, job: Job, job_handle: str) -> bool:
+        try:
+            self.listed(job)
+        except OSError:
+            return True
+
+        return not is_alive(job_handle)
+
+
+@caught_by("test_a_job_that_is_hard_to_see_is_not_taken_for_one_that_has_ended[rename]", "alive after the end")
+class CancelsByName(ListingExecutor):
+    """Ends the job that bears the name of the ticket, and takes none for the proof that it has ended."""
+
+    @hookimpl
+    async def cancel(self, job: Job, job_handle: str) -> None:
+        if self.name(job) == job.ticket:
+            await NiceExecutor.cancel(self, job_handle)
+
+
+@caught_by("test_a_job_that_finds_the_disk_full_at_its_end_has_an_end", "RUNNING")
+class WaitsForAFile(ListingExecutor):
+    """Takes a job for one that has ended when its last file is there, and not before."""
+
+    def is_over(self, job: Job, job_handle: str) -> bool:
+        return os.path.lexists(self._folder(job) / "results" / f"{job.ticket}.ended")
 
 
 # --- running and fetching --------------------------------------------------------------------------------------------
@@ -457,7 +605,8 @@ class ReleasesAllJobs(NiceExecutor):
 
     @hookimpl
     def release(self) -> None:
-        shutil.rmtree(self.folder)
+        for folder in Path(self.folder).glob("ct-*"):
+            shutil.rmtree(folder)
 
 
 @caught_by("test_a_lost_answer_of_upload_leaves_no_files", "files after the end")
@@ -639,9 +788,18 @@ class KnowsNoTimeouts(NicePacksExecutor):
         return pack(replace(job, tasks=tuple(replace(task, timeout=None) for task in job.tasks)))
 
 
+def bar(folder: Path, job: Job) -> None:
+    """Let no runner of a job begin any more: it finds its name taken."""
+    link = folder / "results" / f"{job.ticket}.process"
+    link.parent.mkdir(parents=True, exist_ok=True)
+
+    with suppress(FileExistsError):
+        link.symlink_to("nobody")
+
+
 async def until_begun(folder: str, times: int = 1) -> None:
     """Return when the tasks of the suite have begun so often."""
-    while len(list(Path(folder).parent.glob("notes/begun-*"))) < times:
+    while len(list(Path(folder).glob("notes/begun-*"))) < times:
         await sleep(0.01)
 
 

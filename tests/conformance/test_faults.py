@@ -28,6 +28,7 @@ pytestmark = pytest.mark.long("runs the suite against every misbehaving executor
 CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
 INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]
 INSTALLED += ["nice-packs = covalent_core_nice_packs:NicePacksExecutor"]
+INSTALLED += [f"{name} = misbehaving:{name}" for name in ("KeepingExecutor", "ListingExecutor")]
 
 
 @dataclass
@@ -49,6 +50,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     suites = HERE / "fault_suites.py"
     wanted = [f"{suites}::Test{fault.name}::{fault.test}" for fault in FAULTS]
     wanted += [f"{suites}::Test{executor}::{test}" for executor, test in CATCHERS]
+    wanted.append(f"{suites}::TestBlindToFiles::test_a_value_comes_back_and_nothing_is_left")
     report = folder / "report.xml"
     options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", f"--junitxml={report}", f"--basetemp={folder}/t"]
     # Most of them wait for what never comes: side by side.
@@ -82,6 +84,12 @@ def test_a_fault_is_caught(outcomes: dict[tuple[str, str], Outcome], fault: Faul
 @pytest.mark.parametrize(("executor", "test"), CATCHERS)
 def test_without_a_fault_nothing_is_caught(outcomes: dict[tuple[str, str], Outcome], executor: str, test: str) -> None:
     assert outcomes[executor, test].failure is None
+
+
+def test_a_probe_that_sees_no_files_is_caught(outcomes: dict[tuple[str, str], Outcome]) -> None:
+    failure = outcomes["BlindToFiles", "test_a_value_comes_back_and_nothing_is_left"].failure
+
+    assert "the probe `left` does not see the files of a job" in str(failure)
 
 
 def test_there_are_enough_faults() -> None:

@@ -146,8 +146,13 @@ class SSHExecutor(SSHHost):
             workdir = os.path.normpath(f"{folder}/{self._workdir(job)}") if self.create_unique_workdir else ""
             await self._agent.ask("remove", folder=folder, workdir=workdir)
 
+        async def bar() -> None:
+            await self._agent.ask("find", ticket=job.ticket, folder=location, forbid=True)
+
         if self.do_cleanup:
             await self._again(remove)
+        elif location is not None:
+            await self._again(bar)
 
     def _workdir(self, job: Job) -> str:
         """Return where a job runs, as seen from the folder of its own files."""

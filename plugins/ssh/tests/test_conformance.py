@@ -22,8 +22,12 @@ class TestSSHExecutor(ExecutorSuite):
     def reach(self, sshd: FarSide) -> None:
         self.options = options_for(sshd, sshd.port)
 
-    def executor(self, folder: Path) -> Any:
-        return SSHExecutor(**self.options, remote_workdir=str(folder / "far"), grace=0.5, retry_wait_time=0.05)
+    def executor(self, folder: Path, **options: Any) -> Any:
+        options = {**self.options, "remote_workdir": str(folder / "far"), "grace": 0.5, **options}
+        return SSHExecutor(**options, retry_wait_time=0.05)
+
+    def keeping_executor(self, folder: Path) -> Any:
+        return self.executor(folder, do_cleanup=False)
 
     def reused_handle(self, old: str, new: str) -> str:
         """The number of the new process, with all else that tells it from the old one."""
