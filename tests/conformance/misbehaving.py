@@ -462,7 +462,7 @@ class BelievesTheList(ListingExecutor):
 
 
 @caught_by("test_a_job_that_is_hard_to_see_is_not_taken_for_one_that_has_ended[break_status]", "did not last")
-class BelievesAnyError(ListingExecutor):
+class BelievesAnyComplaint(ListingExecutor):
     """Takes a question that fails for the word that the job is gone."""
 
     def is_over(self, job: Job, job_handle: str) -> bool:
