@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,11 +156,38 @@ def test_of_what_both_have_left_nothing_is_said(home: Path, run: Callable[..., R
     wait_until(lambda: "whether it has left others is not known" in str(running.node()["waiting"]))
     assert running.node()["status"] == Status.RUNNING
     ct.cancel(running.id)
-    wait_until(lambda: running.node()["status"] == Status.CANCELLING)
-    wait_until(lambda: "whether it has left others is not known" in str(running.node()["waiting"]))
+    wait_until(lambda: "CANCELLING since" in str(ct.get_result(running.id)))
+    wait_until(lambda: "whether it has left others is not known" in str(ct.get_result(running.id)))
     assert alive(running.stray)
     ct.cancel(running.id, force=True)
     result = running.finished()
 
     assert result.status == Status.FAILED
     assert "given up by" in str(running.node()["error"])
+
+
+LOOK_FROM_CONTAINER = """
+import sys, time
+import covalent_core as ct
+ct.cancel(sys.argv[1])
+end = time.monotonic() + 20
+
+while "in another container" not in str(ct.get_result(sys.argv[1])):
+    assert time.monotonic() < end, ct.get_result(sys.argv[1])
+    time.sleep(0.05)
+
+print(ct.get_result(sys.argv[1]).get_node_result(0)["status"])
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="only root makes a process id namespace")
+def test_a_task_of_another_container_is_not_taken_for_gone(home: Path, run: Callable[..., Running]) -> None:
+    running = run("cleared")
+    kill_dispatcher(home)
+    command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", LOOK_FROM_CONTAINER]
+    looked = subprocess.run([*command, running.id], capture_output=True, text=True, timeout=60)
+
+    assert looked.stdout == "CANCELLING\n", looked.stderr
+    assert alive(running.stray)
+    assert running.finished().status == Status.CANCELLED
+    assert not alive(running.stray)
