@@ -48,29 +48,29 @@ def main(arguments: List[str]) -> None:
 
 def serve(handle: str, line: int, lock: int, folder: str, place: str) -> None:
     output = os.path.join(folder, os.environ[TAG])
-    begin_guarded(partial(bury_server, output), line)
     load()
+    begin_guarded(partial(bury_server, output), line)
     Supervisor(f"{handle}@{place}", output, socket.socket(fileno=line), lock).serve()
 
 
 def share(handle: str, job: Dict[str, Any], runner: str) -> None:
     # That it was killed is said by who started it, for all of its end.
-    begin_guarded(lambda lost: None)
     load()
+    begin_guarded(lambda lost: None)
     SharingSupervisor(handle, job, runner).serve()
 
 
 def run(handle: str, job: Dict[str, Any], lease: float) -> None:
     output = f"{job['prefix']}.{os.getpid()}"
-    begin_guarded(partial(bury_job, job, handle, output))
     load()
+    begin_guarded(partial(bury_job, job, handle, output))
     supervisor = Supervisor(handle, output, lease=lease)
     supervisor.run(job)
     supervisor.serve()
 
 
 def load() -> None:
-    """Import before the fork of a worker what every worker needs."""
+    """Import before the first fork what every worker needs, so that all share the memory of it."""
     import cloudpickle  # noqa: F401
 
     # An installed covalent_core goes before the few files of it that travel along.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 from functools import partial
@@ -34,6 +35,8 @@ def begin_guarded(bury: Callable[[Outcome], None], line: int = -1) -> None:
     set_process_option(PR_SET_CHILD_SUBREAPER, 1)
     guard = os.getpid()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+    # What neither of them writes to they share: a collection would write to every object.
+    gc.freeze()
     supervisor = os.fork()
 
     if supervisor:
