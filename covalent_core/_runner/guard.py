@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from functools import partial
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, NoReturn
 
 from .disk import ROOM_SECONDS
 from .job import Job
@@ -52,7 +52,7 @@ def begin_guarded(bury: Callable[[Outcome], None], line: int = -1) -> None:
         os._exit(1)
 
 
-def _guard(supervisor: int, bury: Callable[[Outcome], None], listen: Callable[[], object]) -> None:
+def _guard(supervisor: int, bury: Callable[[Outcome], None], listen: Callable[[], object]) -> NoReturn:
     for signum in PASSED_ON:
         signal.signal(signum, lambda signum, frame: os.kill(supervisor, signum))
 
@@ -93,7 +93,7 @@ def _lost(status: int) -> Outcome:
     return outcome._replace(error=f"{outcome.error}; all that it had started was ended")
 
 
-def _end_likewise(status: int) -> None:
+def _end_likewise(status: int) -> NoReturn:
     if os.WIFSIGNALED(status):
         # That SIGKILL cannot be handled is an error.
         with contextlib.suppress(OSError):
