@@ -10,15 +10,18 @@ from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import SIGTERM
 from typing import Literal
 
 from anyio import create_task_group, fail_after, sleep
 
 from covalent_core._home import find_home
-from covalent_core._local.processes import ProcessHandle
+from covalent_core._local import written
+from covalent_core._local.lost import how_lost
 from covalent_core._local.worker import Worker, is_locked, own_tag, remove
 from covalent_core._model.job import DEFAULT_GRACE, Job, Results, Value
-from covalent_core._runner.protocol import MESSAGE_BYTES, OUTPUTS, RESULTS
+from covalent_core._runner.protocol import ENDED, MESSAGE_BYTES, OUTPUTS, RESULTS
+from covalent_core.backend.processes import ProcessHandle
 from covalent_core.errors import ExecutorError
 from covalent_core.hookspecs import hookimpl
 
@@ -65,6 +68,7 @@ class LocalExecutor:
         self._outcomes: dict[str, dict[str, Value]] = {}
         self._idle: list[Worker] = [Worker(self.python, self._jobs)]
         self._running: dict[str, Job] = {}
+        self._lost: dict[str, ProcessHandle] = {}
         self._watch = AsyncExitStack()
         tasks = await self._watch.enter_async_context(create_task_group())
         self._watch.callback(tasks.cancel_scope.cancel)
@@ -76,6 +80,10 @@ class LocalExecutor:
 
         for worker in [*self._idle, *self._busy.values()]:
             worker.close()
+
+        for file in self._jobs.glob(f"{own_tag()}-*{ENDED}"):
+            # Of those that were killed while they were idle.
+            file.unlink(missing_ok=True)
 
     @hookimpl
     async def pickle(self, job: Job) -> bytes:
@@ -118,15 +126,14 @@ class LocalExecutor:
                 ended = await self._until_ended(job)
             else:
                 await self._until_alone()
-                await ProcessHandle.parse(job_handle).wait_for(f"{location}.ended")
-                ended = os.path.lexists(f"{location}.ended")
+
+                if not (ended := os.path.lexists(f"{location}.ended")):
+                    await ProcessHandle.parse(job_handle).wait()
         finally:
             del self._running[job.ticket]
 
-        if not ended:
-            process = ProcessHandle.parse(job_handle)
-            await process.sweep()
-            raise ExecutorError(f"process {process.pid}, which supervised the task, was ended from outside")
+        if not ended and (words := await self._how_lost(job, location, job_handle)):
+            raise ExecutorError(words)
 
     @hookimpl
     async def fetch(self, job: Job) -> Results:
@@ -139,14 +146,16 @@ class LocalExecutor:
         try:
             with fail_after(job.grace + KILL_SECONDS):
                 if not await self._end_by_word(job, location):
-                    process.signal(15)
+                    process.signal(SIGTERM)
                     await process.wait()
-                    await process.sweep()
         except TimeoutError:
             raise ExecutorError(
                 f"the processes below {process.pid} are alive {KILL_SECONDS:g} s after SIGKILL; "
                 f"see: ps --forest -g {process.pid}"
             ) from None
+
+        if not self._is_known_to_have_ended(job, location):
+            await self._how_lost(job, location, job_handle)
 
         return self._results(job)
 
@@ -187,6 +196,9 @@ class LocalExecutor:
             self._done.pop(job.ticket).send(release=job.ticket)
 
         members = (f".{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
+        if job.ticket in self._lost:
+            remove(self._jobs / self._lost.pop(job.ticket).tag, [ENDED])
+
         remove(self._jobs / job.ticket, [".call", ".cancel", ".process", ".ended", *members])
 
     def _offer(self, job: Job, location: str, call: bytes) -> Worker:
@@ -214,7 +226,14 @@ class LocalExecutor:
         if job.ticket not in self._done:
             await self._until_alone()
 
+        return self._is_known_to_have_ended(job, location)
+
+    def _is_known_to_have_ended(self, job: Job, location: str) -> bool:
         return job.ticket in self._done or os.path.lexists(f"{location}.ended")
+
+    async def _how_lost(self, job: Job, location: str, job_handle: str) -> str:
+        process = self._lost[job.ticket] = ProcessHandle.parse(job_handle)
+        return await how_lost(process, self._jobs, location, job.grace + KILL_SECONDS)
 
     async def _until_ended(self, job: Job) -> bool:
         """Wait for the word of the job's worker and take the worker back; return False if its supervisor is gone."""
@@ -267,7 +286,7 @@ class LocalExecutor:
 
             for ticket, job in self._running.items():
                 process = ProcessHandle.parse(str(job.job_handle))
-                sizes = process.output_sizes()
+                sizes = written.sizes(process)
 
                 if sizes != shown[ticket]:
                     shown[ticket] = sizes
@@ -275,7 +294,7 @@ class LocalExecutor:
 
                     with suppress(OSError):
                         if runs is not None:
-                            job.report_output(runs, *process.read_output())
+                            job.report_output(runs, *written.read(process))
 
     def _has_ended(self, job: Job, node_id: int) -> bool:
         name = f"{job.ticket}.{node_id}.outcome"

@@ -1,4 +1,4 @@
-"""A warm worker of the local executor: a supervisor with the process that it watches, and the line to it."""
+"""A warm worker of the local executor: a guard, a supervisor and the process that it watches, and the line to it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from covalent_core._executors.bundle import runner_file
 from covalent_core._home import find_home
 from covalent_core._runner.processes import start_time
 from covalent_core._runner.protocol import MESSAGE_BYTES, OUTPUTS, TAG
+from covalent_core.backend.processes import Place, ProcessHandle
 
 
 class Worker:
@@ -39,7 +40,7 @@ class Worker:
             fcntl.flock(lock, fcntl.LOCK_EX)
             ends = (far.fileno(), lock.fileno())
             self._process = DetachedProcess(
-                [python, str(runner_file(find_home())), "--serve", *map(str, ends), str(folder)],
+                [python, str(runner_file(find_home())), "--serve", *map(str, ends), str(folder), str(Place.here())],
                 pass_fds=ends,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -48,7 +49,7 @@ class Worker:
             )
 
         self._files = folder / tag
-        self.handle = f"{self._process.pid}.{start_time(self._process.pid)}.{tag}"
+        self.handle = str(ProcessHandle.of(self._process.pid, tag))
 
     def send(self, call: bytes = b"", **message: Any) -> bool:
         """Send a message; return False if the supervisor has ended."""

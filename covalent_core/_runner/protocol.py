@@ -15,6 +15,11 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
     .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
                           <tag>.stdout)
 
+Of a warm worker, whose jobs have no files as long as its dispatcher lives::
+
+    <tag>.ended           its supervisor was killed or stopped, and nothing of it is alive: a symbolic link to words
+                          that say how
+
 And where several runners share it::
 
     .<node>.process       symbolic link to ``task-RUNNER``: who creates it runs the node

@@ -100,17 +100,18 @@ class SharingSupervisor(Supervisor):
     """Run members of a job that it shares with others, one after the other, each as if it were a job of its own.
 
     Args:
+        handle: As that of any supervisor.
         job: The whole job.
         runner: What this runner is called, unlike the others.
     """
 
-    def __init__(self, job: Dict[str, Any], runner: str) -> None:
+    def __init__(self, handle: str, job: Dict[str, Any], runner: str) -> None:
         tasks = {task["node_id"]: task["needs"] for task in whole_spec()["tasks"]}
         needs = {node_id: [need for need in tasks[node_id] if need in tasks] for node_id in job["node_ids"]}
         self._whole = job
         self._end = f"{job['prefix']}.{runner}.ended"
         self._share = Share(job["prefix"], runner, needs, self._leave)
-        super().__init__(f"{job['prefix']}.{runner}")
+        super().__init__(handle, f"{job['prefix']}.{runner}")
         self._files.reserve(f"{job['prefix']}.{runner}")
 
     def serve(self) -> None:

@@ -12,6 +12,7 @@ from .tree import Tree
 
 CANCELLED = Outcome("TERMINATED", "stopped by a cancel", "cancel")
 TOLD = Outcome("TERMINATED", "stopped by SIGTERM", "told")
+UNGUARDED = Outcome("TERMINATED", "stopped, for the process that guards its supervisor was killed", "told")
 
 
 class Stop:
@@ -64,14 +65,14 @@ class Stop:
         return attributed(record, self.outcome.ended_by)
 
 
-def died(status: int) -> Outcome:
-    """Return how a node has ended whose worker has ended with a status, as `os.waitpid` says it."""
+def died(status: int, process: str = "the process of the task") -> Outcome:
+    """Return how a node has ended of which a process has ended with a status, as `os.waitpid` says it."""
     if not os.WIFSIGNALED(status):
         code = os.WEXITSTATUS(status)
-        error = f"the process of the task ended with exit code {code} before the function had returned"
+        error = f"{process} ended with exit code {code} before the function had returned"
         return Outcome("FAILED", error, f"exit {code}")
 
     number = os.WTERMSIG(status)
     names = {known.value: known.name for known in signal.Signals}
-    error = f"the process of the task was ended by signal {number} ({names.get(number, 'a real-time signal')})"
+    error = f"{process} was ended by signal {number} ({names.get(number, 'a real-time signal')})"
     return Outcome("FAILED", error, f"signal {number}")

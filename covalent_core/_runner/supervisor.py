@@ -13,12 +13,12 @@ from .disk import PAUSE, ROOM_SECONDS
 from .job import Job, ordered_ends
 from .lease import Lease
 from .output import Output
-from .processes import PR_SET_CHILD_SUBREAPER, own_handle, set_process_option
-from .protocol import OUTPUTS
+from .processes import PR_SET_CHILD_SUBREAPER, set_process_option
+from .protocol import ENDED, OUTPUTS
 from .records import Outcome, noted, read_outcome, record_of
 from .reports import Files, Line
 from .signals import Signals
-from .stop import CANCELLED, TOLD, Stop, died
+from .stop import CANCELLED, TOLD, UNGUARDED, Stop, died
 from .tree import Tree
 from .workers import Workers
 
@@ -30,20 +30,24 @@ class Supervisor:
     """Keep one worker, give it one job at a time, and end that job's whole process tree when told to.
 
     Args:
+        handle: The job handle: the process that others know, which is the guard of this one.
         output: The beginning of the names of the files that hold what the task writes.
         commands: The line to the dispatcher, if there is one.
         lock: The descriptor of a locked file, to be held as long as this process lives.
         lease: How many seconds the job may go on when nobody touches its ``.lease``; 0 for ever.
     """
 
-    def __init__(self, output: str, commands: Optional[socket.socket] = None, lock: int = -1, lease: float = 0) -> None:
+    def __init__(
+        self, handle: str, output: str, commands: Optional[socket.socket] = None, lock: int = -1, lease: float = 0
+    ) -> None:
         set_process_option(PR_SET_CHILD_SUBREAPER, 1)
         self._output = output
         self._written = Output(output)
         self._lock = lock
+        self._guard = os.getppid()
         self._lease_seconds = lease
         self._lease: Optional[Lease] = None
-        self._handle = own_handle()
+        self._handle = handle
         self._line = Line(commands, self._handle) if commands is not None else None
         # The files of a dispatcher are beside its store: before there is room, the next one could store nothing either.
         self._files = Files(self._handle, float("inf") if self._line else ROOM_SECONDS)
@@ -72,6 +76,11 @@ class Supervisor:
         finally:
             # Whatever has gone wrong here, nothing that it has started outlives this process.
             self._workers.end()
+
+        if self._line is not None:
+            # Nobody reads what a dispatcher may have sent since.
+            words = "the process that supervised the task was stopped by SIGTERM, and all that it had started"
+            self._files.put(partial(os.symlink, words, self._output + ENDED))
 
         self._files.settle(self._is_told)
 
@@ -142,7 +151,7 @@ class Supervisor:
             self._tree.warn(signum)
 
         if self._signals.terminated and self._job is not None:
-            self._stop(TOLD, self._job.grace)
+            self._stop(TOLD if os.getppid() == self._guard else UNGUARDED, self._job.grace)
 
     def _patience(self) -> float:
         """Return how long to wait at most for something to happen."""

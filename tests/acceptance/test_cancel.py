@@ -13,6 +13,7 @@ from probes import alive, processes_with, start_time, wait_until
 
 import covalent_core as ct
 from covalent_core import Status
+from covalent_core._runner.processes import children
 
 
 @ct.electron
@@ -228,11 +229,11 @@ def test_a_task_whose_supervisor_is_killed_from_outside_leaves_nothing(home: Pat
     dispatch_id = ct.dispatch(workflow)(tmp_path)
     wait_until(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 2)
     handle = ct.get_result(dispatch_id).get_node_result(0)["job_handle"]
-    os.kill(int(handle.partition(".")[0]), 9)
+    os.kill(children(int(handle.partition(".")[0]))[0], 9)
     result = ct.get_result(dispatch_id, wait=True, timeout=10)
 
     assert result.status == Status.FAILED
-    assert "which supervised the task, was ended from outside" in result.get_node_result(0)["error"]
+    assert "supervised the task was ended by signal 9" in result.get_node_result(0)["error"]
     assert not any(alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())
 
 

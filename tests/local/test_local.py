@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -23,6 +24,10 @@ from covalent_core._home import find_home
 from covalent_core._local import executor, worker
 from covalent_core._local.executor import LocalExecutor
 from covalent_core._model.job import Job, TaskCall
+from covalent_core._runner.processes import children
+from covalent_core.backend import _proc
+from covalent_core.backend.processes import Place, ProcessHandle
+from covalent_core.errors import BackendUnreachableError, ExecutorError
 
 
 def job_of(number: int, seconds: float) -> Job:
@@ -39,6 +44,12 @@ async def until_ended(job: Job) -> None:
     with anyio.fail_after(20):
         while not os.path.lexists(f"{job.location}.ended"):
             await anyio.sleep(0.005)
+
+
+def below(guard: int) -> int:
+    """Return the supervisor that a guard guards, when it has begun."""
+    wait_until(lambda: children(guard))
+    return children(guard)[0]
 
 
 @pytest.fixture
@@ -108,20 +119,22 @@ def test_what_is_too_large_for_a_message_is_in_files(home: Path, large: str) -> 
     anyio.run(story)
 
 
-def test_a_worker_that_was_ended_while_idle_is_replaced(home: Path) -> None:
+@pytest.mark.parametrize("killed", ["guard", "supervisor"])
+def test_a_worker_that_was_ended_while_idle_is_replaced(home: Path, killed: str) -> None:
     async def story() -> None:
         async with LocalExecutor(max_workers=1) as executor:
             first, second = job_of(1, 0), job_of(2, 0)
             await start(executor, first)
             await executor.run(first, first.location, first.job_handle)
-            supervisor = int(first.job_handle.partition(".")[0])
-            os.kill(supervisor, signal.SIGKILL)
+            guard = ProcessHandle.parse(first.job_handle).pid
+            supervisor = below(guard)
+            os.kill(guard if killed == "guard" else supervisor, signal.SIGKILL)
             wait_until(lambda: not alive(supervisor))
             await start(executor, second)
             await executor.run(second, second.location, second.job_handle)
 
             assert second.job_handle != first.job_handle
-            assert not alive(supervisor)
+            wait_until(lambda: not alive(guard))
 
     find_home().create()
     anyio.run(story)
@@ -135,7 +148,7 @@ def test_what_a_supervisor_has_not_read_yet_when_its_dispatcher_dies_is_found(
 
         async with LocalExecutor(max_workers=1) as executor:
             await start(executor, job_of(0, 0))
-            supervisor = int(executor._busy["ct-0"].handle.partition(".")[0])
+            supervisor = below(ProcessHandle.parse(executor._busy["ct-0"].handle).pid)
             await executor.run(job_of(0, 0), "", "")
             os.kill(supervisor, signal.SIGSTOP)
             await start(executor, job)
@@ -160,18 +173,28 @@ def test_what_a_supervisor_has_not_read_yet_when_its_dispatcher_dies_is_found(
 def test_a_supervisor_that_was_killed_with_its_dispatcher_leaves_nothing(
     home: Path, another_dispatcher: Callable[[], None]
 ) -> None:
+    def left() -> list[str]:
+        return [file.name for file in find_home().jobs.iterdir() if not file.name.startswith("another")]
+
     async def story() -> None:
         job = job_of(1, 60)
 
         async with LocalExecutor(max_workers=1) as executor:
             await start(executor, job)
-            os.kill(int(job.job_handle.partition(".")[0]), signal.SIGKILL)
+            process = ProcessHandle.parse(job.job_handle)
+            os.kill(below(process.pid), signal.SIGKILL)
 
         another_dispatcher()
 
         async with LocalExecutor(max_workers=1) as executor:
             assert await executor.find(job, job.location) is None
-            assert [file for file in find_home().jobs.iterdir() if not file.name.startswith("another")] == []
+            assert left() == [f"{process.tag}.ended"]
+
+            with pytest.raises(ExecutorError, match="was ended by signal 9"):
+                await executor.run(job, job.location, job.job_handle)
+
+            await executor.release(job)
+            assert left() == []
 
     find_home().create()
     anyio.run(story)
@@ -208,7 +231,47 @@ def test_a_process_that_has_got_the_number_of_a_job_is_left_alone(home: Path) ->
         async with LocalExecutor(max_workers=1) as executor:
             job = job_of(1, 0)
             job.location = await executor.upload(job, await executor.pickle(job))
-            await executor.cancel(job, job.location, f"{os.getpid()}.1.no-such-tag")
+
+            with pytest.raises(BackendUnreachableError, match="whether it has left others is not known"):
+                await executor.cancel(job, job.location, f"{os.getpid()}.1.no-such-tag")
+
+    find_home().create()
+    anyio.run(story)
+
+
+def elsewhere(**place: str) -> str:
+    """Return the handle of a process that has the number of this one, in another place."""
+    return str(ProcessHandle(os.getpid(), "1", "no-such-tag", replace(Place.here(), **place)))
+
+
+@pytest.mark.parametrize("place", [{"namespace": "1"}, {"host": "another"}])
+def test_of_a_process_in_another_place_nothing_is_said(home: Path, place: dict[str, str]) -> None:
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            job = job_of(1, 0)
+            job.location = await executor.upload(job, await executor.pickle(job))
+
+            for hook in (executor.run, executor.cancel):
+                with pytest.raises(BackendUnreachableError, match="cannot be seen"):
+                    await hook(job, job.location, elsewhere(**place))
+
+    find_home().create()
+    anyio.run(story)
+
+
+def test_a_process_of_another_boot_is_gone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As outside of all containers, wherever this runs.
+    monkeypatch.setattr(_proc, "FIRST_NAMESPACE", Place.here().namespace)
+
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            job = job_of(1, 0)
+            job.location = await executor.upload(job, await executor.pickle(job))
+
+            with pytest.raises(ExecutorError, match="was booted since"):
+                await executor.run(job, job.location, elsewhere(boot="another"))
+
+            await executor.cancel(job, job.location, elsewhere(boot="another"))
 
     find_home().create()
     anyio.run(story)
@@ -235,10 +298,10 @@ def test_a_job_survives_a_dispatcher_that_dies_with_unread_answers(home: Path) -
 def test_what_a_supervisor_left_is_killed_and_never_the_process_that_looks(tmp_path: Path) -> None:
     script = """
 import anyio, os, subprocess
-from covalent_core._local.processes import ProcessHandle
+from covalent_core.backend.processes import ProcessHandle
 
 left = subprocess.Popen(["sleep", "600"], start_new_session=True)
-anyio.run(ProcessHandle(1, "1", os.environ["COVALENT_CORE_SUPERVISOR"]).sweep)
+anyio.run(ProcessHandle.of(os.getpid(), os.environ["COVALENT_CORE_SUPERVISOR"]).sweep)
 print(left.wait(), flush=True)
 """
     marked = {**os.environ, "COVALENT_CORE_SUPERVISOR": uuid.uuid4().hex}
@@ -284,7 +347,10 @@ def test_a_supervisor_whose_dispatcher_dies_on_a_full_disk_waits_for_room(
             await executor.run(job, job.location, job.job_handle)
             fill(filler)
 
-        part, lock = Path(f"{job.location}.1.outcome.part"), find_home().jobs / f"{job.job_handle.split('.')[2]}.lock"
+        part, lock = (
+            Path(f"{job.location}.1.outcome.part"),
+            find_home().jobs / f"{ProcessHandle.parse(job.job_handle).tag}.lock",
+        )
         wait_until(part.exists)
         # For as long as it is there, the next dispatcher knows that there is something that it cannot see yet.
         assert worker.is_locked(lock)

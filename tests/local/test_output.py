@@ -12,6 +12,7 @@ from probes import kill_dispatcher, wait_until
 from tasks import calls, finished
 
 import covalent_core as ct
+from covalent_core._runner.processes import children
 from covalent_core.errors import ResultTimeoutError
 
 
@@ -80,10 +81,10 @@ def test_what_was_seen_stays_where_the_end_says_nothing(home: Path, tmp_path: Pa
     dispatch_id = ct.dispatch(ct.lattice(talk))(tmp_path, "first")
     wait_until(lambda: output(dispatch_id) == "first 0\n")
     handle = ct.get_result(dispatch_id).get_node_result(0)["job_handle"]
-    os.kill(int(handle.split(".")[0]), signal.SIGKILL)
+    os.kill(children(int(handle.split(".")[0]))[0], signal.SIGKILL)
     result = finished(dispatch_id)
 
-    assert "was ended from outside" in result.error
+    assert "supervised the task was ended by signal 9" in result.error
     assert output(dispatch_id) == "first 0\n"
 
 
