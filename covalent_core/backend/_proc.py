@@ -11,6 +11,9 @@ from typing import Literal
 
 from covalent_core._runner.protocol import TAG
 
+#: The flag of processes that are threads of the kernel.
+KERNEL_THREAD = 0x00200000
+
 #: The inode of the namespace that a kernel begins with; those of containers have others.
 FIRST_NAMESPACE = "4026531836"
 
@@ -104,7 +107,7 @@ def has_tag(pid: int, tag: str) -> bool | None:
 
 
 def environment(pid: int) -> list[bytes] | None:
-    """Return what a process was started with, None if it is of this user and does not let that be seen.
+    """Return what a process was started with, None if it is of this user and that cannot be seen, or not yet.
 
     Of one that is gone, that is ending, or that is another user's, that is nothing.
     """
@@ -115,7 +118,21 @@ def environment(pid: int) -> list[bytes] | None:
     except OSError:
         return None if _user_of(pid) == os.getuid() else []
 
-    return content.split(b"\0") if content else []
+    if not content:
+        return None if _is_beginning(pid) else []
+
+    return content.split(b"\0")
+
+
+def _is_beginning(pid: int) -> bool:
+    """Return whether a process is just becoming another program, and has no place for an environment yet."""
+    try:
+        state, *others = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return False
+
+    flags, end_of_environment = int(others[5]), int(others[47])
+    return state not in (b"Z", b"X") and not flags & KERNEL_THREAD and end_of_environment == 0
 
 
 def _user_of(pid: int) -> int | None:
