@@ -22,6 +22,7 @@ from covalent_core._model.status import Status
 from covalent_core._stops import stop
 from covalent_core._store.journal import Journal
 from covalent_core._store.transitions import NodeEnd
+from covalent_core.backend.results import release_results
 from covalent_core.errors import BackendUnreachableError, TaskCancelledError, TaskRuntimeError
 
 log = logging.getLogger(__name__)
@@ -296,6 +297,7 @@ class JobRun:
             self.job.report_waiting(f"{error}; it is tried again")
             await self.attempts.pause(pause_after(problem, pause))
 
+        release_results(self.job.ticket)
         await self._journal.close_job(self.job.dispatch_id, self.job.ticket, error)
 
     async def _release_once(self) -> Exception | None:

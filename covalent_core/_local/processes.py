@@ -31,7 +31,7 @@ class ProcessHandle:
     @classmethod
     def parse(cls, text: str) -> ProcessHandle:
         """Read a job handle."""
-        pid, started, tag = text.split(".")
+        pid, started, tag = text.partition("@")[0].split(".")
         return cls(int(pid), started, tag)
 
     def signal(self, signum: int) -> None:

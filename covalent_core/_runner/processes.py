@@ -70,9 +70,17 @@ def send(pids: List[int], signum: int) -> None:
 
 
 def own_handle() -> str:
-    """Return the job handle of this process."""
+    """Return the job handle of this process, with where it runs if that can be seen."""
     tag = os.environ.get(TAG, "")
-    return f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "")
+    return f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "") + own_place()
+
+
+def own_place() -> str:
+    """Return where a process id means something: ``@<process id namespace>.<boot>.<host>``."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return f"@{os.readlink('/proc/self/ns/pid')[len('pid:[') : -1]}.{file.read().strip()}.{os.uname().nodename}"
+
+    return ""
 
 
 def claim(prefix: str, handle: str) -> bool:

@@ -18,19 +18,23 @@ from covalent_core._model.job import TaskCall
 from covalent_core_ssh._command import MARK, agent_command
 from covalent_core_ssh._program import agent_program
 
-TICKET = "ct-1-0-0"
+TICKET, GREETING = "ct-1-0-0", "the agent says: "
+
+
+NOBODY = {"handle": None, "starting": False}
 
 
 class Agent:
     """An agent that is asked over pipes."""
 
     def __init__(self, workdir: Path, silence: float = 60.0) -> None:
-        program = agent_program(str(workdir), silence)
+        program = agent_program(GREETING, str(workdir), silence)
         command = agent_command(sys.executable, len(program), conda_env=None, prerun_commands=[])
         self.process = subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.process.stdin.write(program)
         self.process.stdin.flush()
-        self.greeting = self.read()
+        assert self.process.stdout.readline() == b"\n"
+        self.greeting = json.loads(self.process.stdout.readline().decode().removeprefix(GREETING))
 
     def send(self, do, **arguments):
         self.process.stdin.write(json.dumps({"id": do, "do": do, **arguments}).encode() + b"\n")
@@ -80,6 +84,10 @@ def start(agent, folder):
     return agent.ask("start", ticket=TICKET, folder=folder, workdir="..", lease=0)
 
 
+def release(agent, folder, keep=False):
+    return agent.ask("release", ticket=TICKET, folder=folder, workdir="", keep=keep)
+
+
 def wait(agent, folder, handle):
     Path(folder).parents[1].joinpath("go").touch()
     return agent.ask("wait", ticket=TICKET, folder=folder, handle=handle, lease=0, node_ids=[1])
@@ -106,18 +114,20 @@ def test_two_agents_that_are_told_at_once_start_one_job(agent, other_agent, fold
 
 
 def test_an_order_that_comes_after_the_cancel_starts_nothing(agent, folder, tmp_path) -> None:
-    assert agent.ask("find", ticket=TICKET, folder=folder, forbid=False) == {"handle": None}
-    assert agent.ask("find", ticket=TICKET, folder=folder, forbid=True) == {"handle": None}
-    assert start(agent, folder) == {"error": "the job has been cancelled before it had started"}
+    assert agent.ask("find", ticket=TICKET, folder=folder, forbid=False) == NOBODY
+    assert agent.ask("find", ticket=TICKET, folder=folder, forbid=True) == NOBODY
+    assert start(agent, folder) == {
+        "error": "the job was barred before it had started: by a cancel, or because nobody could be asked"
+    }
     assert runs_in(tmp_path) == []
 
 
 def test_an_order_that_comes_after_the_release_starts_nothing_and_leaves_nothing(agent, folder, tmp_path) -> None:
-    agent.ask("remove", folder=folder, workdir="")
+    release(agent, folder)
 
     assert "error" in start(agent, folder)
     assert list((tmp_path / "work").iterdir()) == []
-    assert agent.ask("find", ticket=TICKET, folder=folder, forbid=True) == {"handle": None}
+    assert agent.ask("find", ticket=TICKET, folder=folder, forbid=True) == NOBODY
     assert list((tmp_path / "work").iterdir()) == []
 
 
@@ -126,7 +136,7 @@ def test_the_job_lives_on_when_the_agent_ends_and_the_next_one_knows_it(agent, o
     agent.close()
 
     assert alive(int(handle.split(".")[0]))
-    assert other_agent.ask("find", ticket=TICKET, folder=folder, forbid=True) == {"handle": handle}
+    assert other_agent.ask("find", ticket=TICKET, folder=folder, forbid=True) == {"handle": handle, "starting": False}
     assert wait(other_agent, folder, handle) == {"complete": True}
 
 
@@ -154,7 +164,7 @@ def test_an_agent_that_hears_nothing_ends(tmp_path) -> None:
 
 def test_the_command_is_one_that_every_shell_can_read() -> None:
     program = (
-        "import os,sys;sys.version_info>=(3,8)or[sys.stderr.write(sys.version.split()[0]),sys.stderr.flush(),"
+        "import os,sys;sys.path[:]=filter(None,sys.path);sys.version_info>=(3,8)or[sys.stderr.write(sys.version.split()[0]),sys.stderr.flush(),"
         "os._exit(86)];exec(sys.stdin.buffer.read(9))"
     )
 

@@ -7,9 +7,13 @@ import os
 import signal
 import time
 from contextlib import suppress
+from typing import Dict, Iterator, NamedTuple
 
-#: The environment variable that marks a job's runner and all that it starts. The agent itself bears it with 32 zeros.
-TAG = "COVALENT_CORE_SUPERVISOR"
+#: The environment variable that marks a job's runner and all that it starts, and what agents and nurseries have there.
+TAG, IDLE = "COVALENT_CORE_SUPERVISOR", "0" * 32
+
+#: The process id namespace that a kernel begins with; those of containers have other numbers.
+FIRST_NAMESPACE = "4026531836"
 
 #: Seconds after the grace period in which the processes of a job must have gone.
 KILL_SECONDS = 10.0
@@ -22,40 +26,94 @@ class RefusalError(Exception):
     """What cannot be done, in words for the user."""
 
 
+class ElsewhereError(Exception):
+    """A process runs where it cannot be seen from here, so nothing is known of it."""
+
+
+class Stat(NamedTuple):
+    """A process, as its file ``stat`` shows it."""
+
+    pid: int
+    parent: int
+    session: int
+    started: str
+    is_ending: bool
+
+
 class Process:
-    """The runner of a job, as its handle names it: ``<process id>.<start time>.<tag>``."""
+    """The runner of a job, as its handle names it: ``<process id>.<start time>.<tag>@<place>``."""
 
     def __init__(self, handle: str) -> None:
-        pid, self.started, self.tag = handle.split(".")
+        process, _, self.place = handle.partition("@")
+        pid, self.started, self.tag = process.split(".")
         self.pid = int(pid)
 
-    def is_alive(self) -> bool:
-        """Whether it lives. Its number may belong to another process by now, also one of another boot."""
-        try:
-            with open(f"/proc/{self.pid}/stat", "rb") as file:
-                state, *fields = file.read().rpartition(b")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
+    def is_here(self) -> bool:
+        """Whether it can be seen from here; False means that it is gone, for its host was booted since.
+
+        Raises:
+            ElsewhereError: It runs on another host, or in another container.
+        """
+        if self.place in ("", here()):
+            return True
+
+        (namespace, boot, host), (own_namespace, own_boot, own_host) = self.place.split(".", 2), here().split(".", 2)
+
+        # Names of containers are given again, those of hosts are not.
+        if host == own_host and boot != own_boot and namespace == own_namespace == FIRST_NAMESPACE:
             return False
 
+        raise ElsewhereError
+
+    def is_alive(self) -> bool:
+        """Whether it lives, or its nursery has not yet ended what it left. Its number may be another's by now.
+
+        Raises:
+            ElsewhereError: That cannot be known here.
+        """
+        found = look_at(self.pid) if self.is_here() else None
+
+        if found is None or found.started != self.started:
+            return False
+
+        if found.is_ending:
+            return has_tag(found.parent, IDLE)
+
         # One that is just ending has no environment any more.
-        is_ours = not environment(self.pid) or has_tag(self.pid, self.tag)
-        return state not in (b"Z", b"X") and fields[18].decode() == self.started and is_ours
+        return not environment(self.pid) or has_tag(self.pid, self.tag)
 
     def signal(self, signum: int) -> None:
-        # The descriptor first: what it means cannot change between the look and the signal.
-        descriptor = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None  # type: ignore[attr-defined,unused-ignore]
+        if self.is_alive() and has_tag(self.pid, self.tag):
+            send(self.pid, self.started, signum)
 
-        try:
-            if not self.is_alive() or not has_tag(self.pid, self.tag):
-                return
+    async def is_gone_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
 
-            if descriptor is not None:
-                signal.pidfd_send_signal(descriptor, signum)  # type: ignore[attr-defined,unused-ignore]
-            else:
-                os.kill(self.pid, signum)
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+        while self.is_alive():
+            if time.monotonic() > deadline:
+                return False
+
+            await asyncio.sleep(NEAR_LOOK)
+
+        return True
+
+
+def here() -> str:
+    """Return where process ids mean what they mean here: ``<process id namespace>.<boot>.<host>``."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        boot = file.read().strip()
+
+    return f"{os.readlink('/proc/self/ns/pid')[len('pid:[') : -1]}.{boot}.{os.uname().nodename}"
+
+
+def look_at(pid: int) -> Stat | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, parent, _, session, *others = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+    return Stat(pid, int(parent), int(session), others[15].decode(), state in (b"Z", b"X"))
 
 
 def environment(pid: int) -> list[bytes]:
@@ -64,7 +122,7 @@ def environment(pid: int) -> list[bytes]:
         with open(f"/proc/{pid}/environ", "rb") as file:
             content = file.read()
     except PermissionError:
-        return [b"another user's"]
+        return [b"not to be seen"]
     except OSError:
         return []
 
@@ -75,16 +133,42 @@ def has_tag(pid: int, tag: str) -> bool:
     return f"{TAG}={tag}".encode() in environment(pid)
 
 
-def processes_with(tag: str) -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal() and has_tag(int(name), tag)]
+def living() -> Iterator[Stat]:
+    for name in os.listdir("/proc"):
+        found = look_at(int(name)) if name.isdecimal() else None
+
+        if found is not None and not found.is_ending:
+            yield found
+
+
+def send(pid: int, started: str, signum: int) -> None:
+    """Send a signal to the process that is meant, if it is still there."""
+    # The descriptor first: what it means cannot change between the look and the signal.
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None  # type: ignore[attr-defined,unused-ignore]
+
+        try:
+            found = look_at(pid)
+
+            if found is None or found.started != started:
+                return
+
+            if descriptor is not None:
+                signal.pidfd_send_signal(descriptor, signum)  # type: ignore[attr-defined,unused-ignore]
+            else:
+                os.kill(pid, signum)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 async def sweep(tag: str, seconds: float) -> None:
-    """Kill all that bears a tag: what is left of a job whose runner was itself killed."""
+    """Kill all that bears a tag, and what comes from it: what is left of a job whose runner was itself killed."""
     deadline = time.monotonic() + seconds
+    known: Dict[int, str] = {}
 
     while True:
-        strays = processes_with(tag)
+        strays = find_strays(tag, known)
 
         if not strays:
             return
@@ -92,8 +176,25 @@ async def sweep(tag: str, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise RefusalError(f"the processes {', '.join(map(str, strays))} are alive {seconds:g} s after SIGKILL")
 
-        for pid in strays:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # Whoever is stopped forks no more: at last all are known, before the first of them is gone.
+        signum = signal.SIGKILL if strays.keys() <= known.keys() else signal.SIGSTOP
+        known.update(strays)
+
+        for pid, started in strays.items():
+            send(pid, started, signum)
 
         await asyncio.sleep(NEAR_LOOK)
+
+
+def find_strays(tag: str, known: Dict[int, str]) -> Dict[int, str]:
+    """Return by process id when those were started that are alive."""
+    processes = {process.pid: process for process in living()}
+    found = {pid for pid, process in processes.items() if known.get(pid) == process.started or has_tag(pid, tag)}
+
+    while True:
+        more = {pid for pid, process in processes.items() if process.parent in found or process.session in found}
+
+        if more <= found:
+            return {pid: processes[pid].started for pid in found}
+
+        found |= more
