@@ -10,7 +10,6 @@ import pytest
 from covalent_core_slurm._answers import JobRecord
 from covalent_core_slurm._watch import Waiter, Watch
 
-
 #: Where the job has begun.
 BEGUN = "/w/begun"
 
