@@ -74,6 +74,7 @@ class SSHExecutor(SSHHost):
             )
 
         self._agents = Agents(self, start)
+        self._never_there: set[str] = set()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -87,7 +88,9 @@ class SSHExecutor(SSHHost):
     @hookimpl
     async def upload(self, job: Job, payload: bytes | memoryview) -> str:
         with _again_if_lost():
+            self._never_there.add(job.ticket)
             folder = await self._folder(job)
+            self._never_there.discard(job.ticket)
             await self._agents.ask("prepare", folder=folder)
             await self._agents.first.connection.put(payload, f"{folder}/bundle.pyz", job.report_progress)
             return folder
@@ -142,6 +145,10 @@ class SSHExecutor(SSHHost):
 
     @hookimpl
     async def release(self, job: Job, location: str | None) -> None:
+        if job.ticket in self._never_there:
+            self._never_there.discard(job.ticket)
+            return
+
         async with self._agents.patience():
             folder = location or await self._folder(job)
             workdir = os.path.normpath(f"{folder}/{self._workdir(job)}") if self.create_unique_workdir else ""

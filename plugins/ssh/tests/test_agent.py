@@ -164,8 +164,8 @@ def test_an_agent_that_hears_nothing_ends(tmp_path) -> None:
 
 def test_the_command_is_one_that_every_shell_can_read() -> None:
     program = (
-        "import os,sys;sys.path[:]=filter(None,sys.path);sys.version_info>=(3,8)or[sys.stderr.write(sys.version.split()[0]),sys.stderr.flush(),"
-        "os._exit(86)];exec(sys.stdin.buffer.read(9))"
+        "import os,sys;sys.path[:]=filter(None,sys.path);sys.version_info>=(3,8)or"
+        "[sys.stderr.write(sys.version.split()[0]),sys.stderr.flush(),os._exit(86)];exec(sys.stdin.buffer.read(9))"
     )
 
     assert agent_command("python3", 9, conda_env=None, prerun_commands=[]) == (
