@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,7 +75,7 @@ def other_agent(tmp_path):
 def folder(tmp_path, agent):
     """Return the folder of a job that has been uploaded; once started it goes on until it is waited for."""
     function, call = cloudpickle.dumps(count_until_told), cloudpickle.dumps(((tmp_path,), {}))
-    job = Job("1", TICKET, 0, (TaskCall(0, "count", function, call, {}),))
+    job = Job("1", TICKET, 0, (TaskCall(0, "count", function, call, {}),), grace=0.2)
     path = tmp_path / "work" / TICKET
     path.mkdir()
     (path / "bundle.pyz").write_bytes(pack(job))
@@ -129,6 +131,58 @@ def test_an_order_that_comes_after_the_release_starts_nothing_and_leaves_nothing
     assert list((tmp_path / "work").iterdir()) == []
     assert agent.ask("find", ticket=TICKET, folder=folder, forbid=True) == NOBODY
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_an_order_after_the_release_starts_nothing_though_the_files_are_kept(
+    agent, folder, tmp_path
+) -> None:
+    release(agent, folder, keep=True)
+
+    assert "error" in start(agent, folder)
+    assert Path(folder, "bundle.pyz").exists()
+    assert runs_in(tmp_path) == []
+
+
+def test_an_agent_that_hung_carries_out_nothing_after_the_release(agent, other_agent, folder, tmp_path) -> None:
+    os.kill(agent.process.pid, signal.SIGSTOP)
+    agent.send("start", ticket=TICKET, folder=folder, workdir="..", lease=0)
+    release(other_agent, folder, keep=True)
+    os.kill(agent.process.pid, signal.SIGCONT)
+
+    assert "error" in agent.read()
+    assert runs_in(tmp_path) == []
+
+
+def test_the_release_ends_what_has_started_all_the_same(agent, folder, tmp_path) -> None:
+    handle = start(agent, folder)["handle"]
+    release(agent, folder)
+
+    assert not alive(int(handle.split(".")[0]))
+    assert [path.name for path in (tmp_path / "work").iterdir() if path.name != "runs"] == []
+
+
+def test_a_job_of_another_host_is_not_known_unless_it_has_said_that_it_has_ended(agent, folder) -> None:
+    handle = start(agent, folder)["handle"]
+    elsewhere = f"{handle.rpartition('.')[0]}.elsewhere"
+    order = {"ticket": TICKET, "folder": folder, "handle": elsewhere}
+
+    for do, more in [("wait", {"lease": 0, "node_ids": [1]}), ("end", {"grace": 0})]:
+        assert agent.ask(do, **order, **more) == {"elsewhere": os.uname().nodename}
+
+    assert alive(int(handle.split(".")[0]))
+    assert wait(agent, folder, handle) == {"complete": True}
+    assert agent.ask("end", **order, grace=0) == {"complete": True}
+
+
+def test_the_folder_of_a_job_is_made_by_nobody_else(agent, tmp_path) -> None:
+    folder = tmp_path / "work" / "ct-2-0-0"
+    folder.mkdir()
+    folder.chmod(0o775)
+
+    assert "can be written by other users" in agent.ask("prepare", folder=str(folder))["error"]
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    assert "symbolic link" in agent.ask("prepare", folder=str(folder))["error"]
 
 
 def test_the_job_lives_on_when_the_agent_ends_and_the_next_one_knows_it(agent, other_agent, folder, tmp_path) -> None:

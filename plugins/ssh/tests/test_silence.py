@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -147,6 +148,34 @@ def test_a_job_is_asked_about_where_it_runs_though_the_name_leads_elsewhere_now(
         first, second = asyncio.run(go(one, two, line))
 
     assert first["complete"] is second["complete"] is False
+
+
+REBOOTED = 'mount --bind {folder}/boot /proc/sys/kernel/random/boot_id && exec "$@"'
+
+
+@ROOT
+@pytest.mark.skipif(os.readlink("/proc/self/ns/pid") != "pid:[4026531836]", reason="this is a container itself")
+@pytest.mark.parametrize("with_cancel", [True, False])
+def test_a_host_that_was_booted_since_has_ended_its_tasks(home, tmp_path, with_cancel) -> None:
+    inside = ["unshare", "--mount", "sh", "-c", REBOOTED.format(folder=tmp_path), "-"]
+    (tmp_path / "boot").write_text(f"{uuid.uuid4()}\n")
+
+    with far_with(tmp_path / "far", {}, inside) as far:
+        dispatch_id = start_on(far, quick(far), tmp_path)
+        far.stop()
+        (tmp_path / "boot").write_text(f"{uuid.uuid4()}\n")
+
+        if with_cancel:
+            ct.cancel(dispatch_id)
+            assert ct.get_result(dispatch_id).status == Status.CANCELLING
+
+        far.start()
+        result = ct.get_result(dispatch_id, wait=True, timeout=20)
+
+        assert result.status == (Status.CANCELLED if with_cancel else Status.FAILED)
+        assert with_cancel or "which supervised the task, was ended from outside" in result.error
+        assert len(runs_in(tmp_path)) == 1
+        wait_until(lambda: far.files() == [])
 
 
 @pytest.mark.parametrize("noise", ["printf 'Welcome '", "printf '\\033]0;login1\\007'", "echo '{\"workdir\": 1}'"])
