@@ -133,9 +133,7 @@ def test_an_order_that_comes_after_the_release_starts_nothing_and_leaves_nothing
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_an_order_after_the_release_starts_nothing_though_the_files_are_kept(
-    agent, folder, tmp_path
-) -> None:
+def test_an_order_after_the_release_starts_nothing_though_the_files_are_kept(agent, folder, tmp_path) -> None:
     release(agent, folder, keep=True)
 
     assert "error" in start(agent, folder)
