@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import IO
 
 from covalent_core import __version__
-from covalent_core._home import Home
+from covalent_core._home import Home, open_private
 from covalent_core._runner.processes import start_time
 from covalent_core._runner.protocol import TAG
 
@@ -91,7 +91,7 @@ def last_holder(home: Home) -> Holder | None:
 
 def take_lock(home: Home) -> IO[str] | None:
     """Return the lock that makes this process the dispatcher of `home`, or None if another process has it."""
-    lock = open(os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    lock = open_private(home.lock, "r+")
 
     for attempt in range(5):
         try:

@@ -26,7 +26,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Optional
 
 
 class CovalentError(Exception):
@@ -65,7 +65,7 @@ class DispatcherError(CovalentError):
         outcome: What the call of ``ct.cancel`` did, where it was one: the order is on disk.
     """
 
-    def __init__(self, message: str = "", *, dispatch_id: Optional[str] = None, outcome: Any = None) -> None:
+    def __init__(self, message: str = "", *, dispatch_id: Optional[str] = None, outcome: object = None) -> None:
         super().__init__(message)
         self.dispatch_id = dispatch_id
         self.outcome = outcome

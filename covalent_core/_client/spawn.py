@@ -14,7 +14,7 @@ from pathlib import Path
 
 from covalent_core import _failures
 from covalent_core._detached import DetachedProcess
-from covalent_core._home import Home
+from covalent_core._home import Home, open_private
 from covalent_core._lock import TASK_MARK, Holder, is_part_of_task, is_served, last_holder
 from covalent_core.errors import DispatcherError
 
@@ -57,7 +57,7 @@ def start_dispatcher(home: Home) -> None:
     home.create()
     command = [sys.executable, "-m", "covalent_core", "serve", "--idle-seconds", _idle_seconds()]
 
-    with open(home.log, "ab") as log:
+    with open_private(home.log, "ab") as log:
         process = DetachedProcess(
             command,
             stdin=subprocess.DEVNULL,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from covalent_core._dispatch.graph import WalkNode
 from covalent_core._model.graph import ExecutorSpec, Role
-from covalent_core._model.job import Value
 from covalent_core._model.status import Status
 
 #: How many jobs ``pack="auto"`` makes where the executor has no ``max_workers``.
@@ -16,40 +15,6 @@ JOBS = 8
 
 #: How many nodes a job has at most.
 MOST = 10_000
-
-
-@dataclass
-class WalkNode:
-    """A node in the memory of the dispatcher.
-
-    Attributes:
-        attempt: The number of the attempt that is under way or comes next.
-        jobs: How many jobs it has been part of before that.
-        sources: The nodes that it needs; `waiting` is how many of them have not completed.
-    """
-
-    node_id: int
-    name: str
-    role: Role
-    status: Status
-    function: int | None
-    function_sources: list[int]
-    call: Value | None
-    call_sources: list[int]
-    executor: ExecutorSpec | None
-    options: dict[str, Any]
-    output: Value | None
-    attempt: int = 0
-    jobs: int = 0
-    not_before: float | None = None
-    sources: set[int] = field(default_factory=set)
-    targets: list[int] = field(default_factory=list)
-    waiting: int = 0
-
-    @property
-    def needs_own_process(self) -> bool:
-        """Whether what it imports must not meet what other tasks have imported."""
-        return bool(self.options.get("fresh"))
 
 
 def into_jobs(

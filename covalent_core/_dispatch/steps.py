@@ -177,6 +177,11 @@ class JobRun:
 
         last_words = await self._run()
         self._give_slot_back()
+
+        if not self.ends.open:
+            # All has been reported: a fetch that hangs would keep a dispatch open in which nothing can be cancelled.
+            return []
+
         results = await calls.make("fetch", RESULTS, location=job.location, job_handle=job.job_handle)
         return await take_over(job, self.ends.open, results, self.values, last_words)
 

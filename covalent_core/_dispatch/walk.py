@@ -14,19 +14,20 @@ from typing import Any
 from anyio import sleep, to_thread
 from anyio.abc import TaskGroup
 
-from covalent_core._dispatch.packs import WalkNode, into_jobs
+from covalent_core._dispatch.graph import WalkGraph, WalkNode
+from covalent_core._dispatch.packs import into_jobs
 from covalent_core._dispatch.shared import SharedExecutor
 from covalent_core._dispatch.steps import JobRun
-from covalent_core._model.cancellation import downstream, last_line, upstream
+from covalent_core._dispatch.sublattices import own_end, stopped_end
 from covalent_core._model.graph import ExecutorSpec, Role
 from covalent_core._model.job import DEFAULT_GRACE, Job, TaskCall, Value
-from covalent_core._model.status import Status, final_status
+from covalent_core._model.status import Status
 from covalent_core._stops import stop
 from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
 from covalent_core._store.orders import request_cancel
 from covalent_core._store.reading import StoredDispatch
-from covalent_core._store.transitions import GIVEN_UP, NodeEnd, Requeue
+from covalent_core._store.transitions import NodeEnd, Requeue
 
 log = logging.getLogger(__name__)
 
@@ -64,19 +65,9 @@ class Walk:
         self._functions = stored.functions
         self._runs: dict[str, JobRun] = {}
         self._children: dict[int, str] = dict(stored.children)
-        self._nodes = {row.node_id: _node(row, stored.executors.get(row.executor_id)) for row in stored.nodes}
-        self._errors = {row.node_id: row.error for row in stored.nodes}
+        self._graph = WalkGraph(stored)
         self._forced = stored.forced
-        #: Whether a node has been given up, whose tasks may be alive.
-        self._given_up = any(row.step == GIVEN_UP for row in stored.nodes)
         self._failure: str | None = None
-
-        for source, target in stored.edges:
-            self._nodes[target].sources.add(source)
-            self._nodes[source].targets.append(target)
-
-        for node in self._nodes.values():
-            node.waiting = sum(self._nodes[source].status != Status.COMPLETED for source in node.sources)
 
     async def start(self) -> None:
         """Take up the jobs that a dispatcher before this one has left, then start what can start."""
@@ -91,7 +82,7 @@ class Walk:
 
         with self.walled("taking it up"):
             self._look_at_children()
-            self._start(self._nodes.values())
+            self._start(self._graph.nodes.values())
             await self._end_if_done()
 
     def look_again(self) -> None:
@@ -100,13 +91,7 @@ class Walk:
             self._take_over_orders()
 
     def _take_over_orders(self) -> None:
-        for row in self._journal.get_nodes(self.dispatch_id):
-            node, status = self._nodes[row.node_id], Status(row.status)
-            self._errors[row.node_id] = row.error
-
-            # What an order makes of a node. All else is told to this walk by whoever writes it, and perhaps not yet.
-            if status in (Status.CANCELLING, Status.CANCELLED):
-                node.status = status
+        self._graph.take_over_orders(self._journal.get_nodes(self.dispatch_id))
 
         for run in self._runs.values():
             self._stop_if_cancelled(run)
@@ -150,8 +135,9 @@ class Walk:
             with self.walled(f"cancelling sublattice {child}"):
                 await to_thread.run_sync(request_cancel, self._journal.store, child, None, failure, "dispatcher")
 
-        self._journal.look_for_orders()
-        await self._end_if_done()
+        with self.walled("ending it"):
+            self._journal.look_for_orders()
+            await self._end_if_done()
 
     # --- jobs ----------------------------------------------------------------------------------------------------
 
@@ -168,7 +154,7 @@ class Walk:
             name = f"dispatch {self.dispatch_id[:8]} pause {node.node_id}"
             self._tasks.start_soon(self._start_later, node, name=name)
 
-        for members in into_jobs(ready, self._nodes, self._packing):
+        for members in into_jobs(ready, self._graph.nodes, self._packing):
             for node in members:
                 node.status = Status.DISPATCHING
 
@@ -189,14 +175,22 @@ class Walk:
         return options.get("pack") or self._pack, options.get("max_workers")
 
     def _resume(self, row: Any, members: list[int]) -> None:
-        nodes = [self._nodes[node_id] for node_id in members]
+        nodes = [self._graph.nodes[node_id] for node_id in members]
         job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)))
         job.location, job.job_handle = row.location, row.handle
         payload = None if row.payload is None or row.location is not None else self._open(row.payload)
         # One that is NEW_OBJECT again is to be given to another job; one with a dispatch of its own needs this no more.
         closed = {node.node_id for node in nodes if node.status.terminal or node.status == Status.NEW_OBJECT}
         closed |= {node_id for node_id in members if self._job_of[node_id] != row.ticket}
-        known = {"open_nodes": {*members} - closed - {*self._children}, "resumed": True, "payload": payload}
+        left = {*members} - closed - {*self._children}
+
+        if left and row.handle is None:
+            # Cancelled when they had not started, and still in what the job would run.
+            left |= {
+                n for n in members if self._graph.nodes[n].status == Status.CANCELLED and self._job_of[n] == row.ticket
+            }
+
+        known = {"open_nodes": left, "resumed": True, "payload": payload}
         self._submit(nodes, job, **known, cancel_since=row.cancel_since, cancel_attempts=row.cancel_attempts)
 
     def _submit(self, nodes: list[WalkNode], job: Job, **known: Any) -> None:
@@ -225,8 +219,7 @@ class Walk:
             run.request_cancel(dict.fromkeys(run.ends.open, self._failure))
             return
 
-        stopped = (Status.CANCELLING, Status.CANCELLED)
-        run.request_cancel({n: self._errors[n] or "" for n in run.ends.open if self._nodes[n].status in stopped})
+        run.request_cancel(self._graph.reasons(run.ends.open))
 
     def _give_up(self) -> None:
         """Let the jobs of nodes that somebody has given up end without the proof that nothing of them is alive."""
@@ -239,7 +232,7 @@ class Walk:
         assert node.function is not None and node.call is not None
         resolve = self._journal.store.values.resolve
         sources = {*node.function_sources, *node.call_sources}
-        inputs = {source: self._nodes[source].output for source in sources}
+        inputs = {source: self._graph.nodes[source].output for source in sources}
         return TaskCall(
             node.node_id,
             node.name,
@@ -266,76 +259,15 @@ class Walk:
 
     def settle(self, ends: list[NodeEnd]) -> tuple[list[NodeEnd], list[Requeue]]:
         """Say what these ends come to: which are the last, with what follows from them, and which nodes try again."""
-        again = [self._requeue(self._nodes[end.node_id], end) for end in ends if self._tries_again(end)]
-        trying = {requeue.node_id for requeue in again}
-        last = [end for end in ends if end.node_id not in trying]
-        return last + self._consequences(last), again
+        return self._graph.settle(ends)
 
     def give_back(self, node_ids: Iterable[int]) -> list[Requeue]:
         """Let nodes of a job that has been given up for another of its nodes start again."""
-        return [self._requeue(self._nodes[node_id]) for node_id in node_ids]
-
-    def _tries_again(self, end: NodeEnd) -> bool:
-        node = self._nodes[end.node_id]
-        return end.status == Status.FAILED and end.retry and node.attempt < node.options.get("retries", 0)
-
-    def _requeue(self, node: WalkNode, failed: NodeEnd | None = None) -> Requeue:
-        if failed is None:
-            return Requeue(node.node_id, node.attempt, node.jobs + 1)
-
-        pause = node.options.get("retry_delay", 0)
-        return Requeue(node.node_id, node.attempt + 1, node.jobs + 1, now() + pause if pause else None, failed)
-
-    def _consequences(self, ends: list[NodeEnd]) -> list[NodeEnd]:
-        causes = {end.node_id: end for end in ends if end.status != Status.COMPLETED and end.graph is None}
-        found: list[NodeEnd] = []
-
-        if not causes:
-            return found
-
-        for node_id, cause in downstream(self._open_targets, causes).items():
-            # What is in the same job has not begun either: the runner skips it.
-            if self._nodes[node_id].status in (Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING):
-                verb = "failed" if causes[cause].status == Status.FAILED else "cancelled"
-                found.append(NodeEnd(node_id, Status.CANCELLED, upstream(cause, self._nodes[cause].name, verb)))
-
-        return found
-
-    def _open_targets(self, node_id: int) -> list[int]:
-        # What has ended needs no cause, and what is downstream of it has got one with it.
-        return [target for target in self._nodes[node_id].targets if not self._nodes[target].status.terminal]
+        return self._graph.give_back(node_ids)
 
     def nodes_ended(self, ends: Iterable[NodeEnd], again: Iterable[Requeue] = ()) -> None:
         """Ends of nodes are on disk: start what was waiting for them, and what is to start again."""
-        ready = []
-
-        for end in ends:
-            node = self._nodes[end.node_id]
-
-            # Where a cancel came first, this end is not in the store.
-            given_up = end.step == GIVEN_UP
-            stopped = given_up or end.status == Status.CANCELLED
-
-            if node.status.terminal or (node.status == Status.CANCELLING and not stopped):
-                continue
-
-            node.status, node.output = end.status, end.output
-            self._given_up = self._given_up or given_up
-
-            if end.status == Status.COMPLETED:
-                for target in map(self._nodes.__getitem__, node.targets):
-                    target.waiting -= 1
-
-                    if not target.waiting:
-                        ready.append(target)
-
-        for requeue in again:
-            node = self._nodes[requeue.node_id]
-
-            if node.status != Status.CANCELLING and not node.status.terminal:
-                node.status, node.attempt, node.jobs = Status.NEW_OBJECT, requeue.attempt, requeue.jobs
-                node.not_before = requeue.not_before
-                ready.append(node)
+        ready = self._graph.apply(ends, again)
 
         with self.walled("starting what can start"):
             self._start(ready)
@@ -353,8 +285,8 @@ class Walk:
         """The graph of a sublattice is a dispatch now; its end will be that of the node."""
         self._children[node_id] = dispatch_id
 
-        if self._nodes[node_id].status != Status.CANCELLING:
-            self._nodes[node_id].status = Status.RUNNING
+        if self._graph.nodes[node_id].status != Status.CANCELLING:
+            self._graph.nodes[node_id].status = Status.RUNNING
 
         with self.walled("looking at its sublattices"):
             self._look_at_children()
@@ -384,43 +316,17 @@ class Walk:
 
     async def _end_as(self, node_id: int, child: str) -> None:
         row = self._journal.get_dispatch(child)
-        end = NodeEnd(node_id, Status(row.status), started=row.started, ended=row.ended)
-
-        if end.status == Status.COMPLETED:
-            value = self._journal.store.get_output(row)
-            assert value is not None
-            end.output = self._journal.store.values.share(self.dispatch_id, f"output-{node_id}", value)
-        else:
-            end.error, end.step = row.error or self._why(row, end.status), "run"
-
+        end = own_end(self._journal, self.dispatch_id, node_id, row)
         await stop("before-sublattice-end")
-        ends = [end, *self._consequences([end])]
+        ends = [end, *self._graph.consequences([end])]
         await self._journal.end_nodes(self.dispatch_id, ends)
 
-        if self._nodes[node_id].status == Status.CANCELLING:
-            ends = [self._stopped_sublattice(node_id, row)]
+        if self._graph.nodes[node_id].status == Status.CANCELLING:
+            ends = [stopped_end(self._journal, node_id, row, self._graph.errors[node_id])]
             await self._journal.end_stopped_nodes(self.dispatch_id, ends)
 
         self.nodes_ended(ends)
         await self._end_if_done()
-
-    def _stopped_sublattice(self, node_id: int, child: Any) -> NodeEnd:
-        """Return the end of a sublattice that was cancelled: with the proof, unless one of its nodes was given up."""
-        given_up = [row for row in self._journal.get_nodes(child.dispatch_id) if row.step == GIVEN_UP]
-
-        if given_up:
-            return NodeEnd(node_id, Status.FAILED, last_line(given_up[0].error), GIVEN_UP)
-
-        return NodeEnd(node_id, Status.CANCELLED, self._errors[node_id])
-
-    def _why(self, child: Any, status: Status) -> str:
-        """Say why a sublattice did not complete: because of the first of its nodes that ended so."""
-        nodes = self._journal.get_nodes(child.dispatch_id)
-        first = next(
-            (f": {row.name}({row.node_id}): {last_line(row.error)}" for row in nodes if row.status == status), ""
-        )
-        verb = "failed" if status == Status.FAILED else "was cancelled"
-        return f"sublattice {child.name} (dispatch {child.dispatch_id}) {verb}{first}"
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -431,9 +337,8 @@ class Walk:
         if self._failure is not None:
             await self._journal.fail_dispatch(self.dispatch_id, self._failure)
         else:
-            statuses = [node.status for node in self._nodes.values()]
-            cancelled = bool(self._journal.get_dispatch(self.dispatch_id).cancel_requested) and not self._given_up
-            await self._journal.end_dispatch(self.dispatch_id, final_status(statuses, cancelled=cancelled))
+            cancelled = bool(self._journal.get_dispatch(self.dispatch_id).cancel_requested)
+            await self._journal.end_dispatch(self.dispatch_id, self._graph.final_status(cancelled=cancelled))
 
         self._on_end(self)
 
@@ -444,23 +349,4 @@ class Walk:
         if self._failure is not None:
             return not self._children
 
-        return all(node.status.terminal for node in self._nodes.values())
-
-
-def _node(row: Any, executor: ExecutorSpec | None) -> WalkNode:
-    return WalkNode(
-        row.node_id,
-        row.name,
-        Role(row.role),
-        Status(row.status),
-        row.function,
-        json.loads(row.function_sources),
-        row.call,
-        json.loads(row.call_sources),
-        executor,
-        json.loads(row.options),
-        row.output,
-        row.attempt,
-        row.jobs,
-        row.not_before,
-    )
+        return self._graph.has_ended

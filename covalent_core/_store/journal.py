@@ -17,10 +17,11 @@ from anyio import CancelScope, Event, get_cancelled_exc_class, sleep, to_thread
 from covalent_core._model.status import Status
 from covalent_core._store import transitions
 from covalent_core._store.database import BUSY_SECONDS, is_broken, is_transient, now
+from covalent_core._store.prepared import Prepared
 from covalent_core._store.reading import LAST_ORDER, Reading
 from covalent_core._store.schema import encode
 from covalent_core._store.store import Store
-from covalent_core._store.transitions import NodeEnd, Prepared, Requeue, Write, node_key
+from covalent_core._store.transitions import NodeEnd, Requeue, Write, node_key
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +244,7 @@ class Journal(Reading):
         try:
             return await self._commit_until_written(batch)
         except Exception as error:
-            if is_broken(error):
+            if is_broken(error) or not batch:
                 raise
 
             if len(batch) == 1:

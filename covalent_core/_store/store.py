@@ -315,17 +315,23 @@ class Store:
         query = select(cancel_targets).where(cancel_targets.c.order_id == order_id)
         return {row.node_id: row.outcome for row in connection.execute(query)}
 
-    def find_dispatch(self, connection: Connection, dispatch_id: str) -> Row[Any]:
+    def find_dispatch(self, connection: Connection, dispatch_id: str) -> Any:
         """Return the row of a dispatch, read on a connection that is open.
 
         Raises:
             DispatchNotFoundError: There is none of this id.
         """
-        row = connection.execute(DISPATCH, {"dispatch_id": dispatch_id}).one_or_none()
+        return self.the_dispatch(dispatch_id, list(connection.execute(DISPATCH, {"dispatch_id": dispatch_id})))
 
-        if row is None:
+    def the_dispatch(self, dispatch_id: str, rows: Sequence[Any]) -> Any:
+        """Return the only one of the rows that were found for an id.
+
+        Raises:
+            DispatchNotFoundError: There is none.
+        """
+        if not rows:
             raise DispatchNotFoundError(
                 f"no dispatch {dispatch_id!r} in {self.home.database}; ct.list_dispatches() shows those that are there"
             )
 
-        return row
+        return rows[0]

@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Insert, Update, bindparam, func, insert, literal_column, or_, update
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy import bindparam, func, insert, literal_column, update
 
 from covalent_core._model.job import Value
 from covalent_core._model.status import Status
 from covalent_core._store.database import now
+from covalent_core._store.prepared import Prepared, is_one_of
 from covalent_core._store.schema import attempts, dispatches, encode, job_nodes, jobs, nodes
 
 #: The step in which a node has failed that somebody has given up before it was confirmed to have ended.
@@ -25,47 +24,20 @@ GIVEN_UP = "cancel"
 Write: TypeAlias = "tuple[Prepared, dict[str, Any]]"
 
 
-class Prepared:
-    """A statement in the words of the driver; to let SQLAlchemy say it each time would cost more than the commit."""
-
-    def __init__(self, statement: Insert | Update) -> None:
-        compiled = statement.compile(dialect=sqlite.dialect())
-        self._text = str(compiled)
-        self._names = compiled.positiontup or []
-
-    def execute(self, cursor: DBAPICursor, rows: list[dict[str, Any]]) -> None:
-        """Write many rows at once. Half a character in a text, which UTF-8 does not have, is written as its escape."""
-        values = [tuple(row[name] for name in self._names) for row in rows]
-
-        try:
-            cursor.executemany(self._text, values)
-        except UnicodeEncodeError:
-            cursor.executemany(self._text, [tuple(map(_storable, row)) for row in values])
-
-
-def _storable(value: Any) -> Any:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
 _in_dispatch = nodes.c.dispatch_id == bindparam("b_dispatch")
 _here = (_in_dispatch, nodes.c.node_id == bindparam("b_node"))
 _ticket = jobs.c.ticket == bindparam("b_ticket")
 
 
-def _is_one_of(statuses: list[Status]) -> ColumnElement[bool]:
-    # The statuses are part of the text: a prepared statement has places for the values of a row only.
-    return or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
-
-
 def _node_update(statuses: list[Status], *columns: str, **more: Any) -> Prepared:
     values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in columns} | more
-    return Prepared(update(nodes).where(*_here, _is_one_of(statuses)).values(values))
+    return Prepared(update(nodes).where(*_here, is_one_of(nodes.c.status, statuses)).values(values))
 
 
 def _nodes_update(statuses: list[Status], status: Status) -> Prepared:
     """Return what gives all nodes of a dispatch that have one of these statuses another, with an error."""
     values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in ("error", "ended")}
-    here = update(nodes).where(_in_dispatch, _is_one_of(statuses))
+    here = update(nodes).where(_in_dispatch, is_one_of(nodes.c.status, statuses))
     return Prepared(here.values(status=literal_column(f"'{status.value}'"), **values))
 
 
@@ -73,10 +45,8 @@ def _job_update(*columns: str) -> Prepared:
     return Prepared(update(jobs).where(_ticket).values({column: bindparam(f"b_{column}") for column in columns}))
 
 
-ADD_JOB = Prepared(
-    insert(jobs).values({name: bindparam(name) for name in ("ticket", "dispatch_id", "attempt", "cancel_attempts")})
-)
-ADD_JOB_NODE = Prepared(insert(job_nodes).values({name: bindparam(name) for name in ("ticket", "place", "node_id")}))
+ADD_JOB = Prepared.insert(jobs, "ticket", "dispatch_id", "attempt", "cancel_attempts")
+ADD_JOB_NODE = Prepared.insert(job_nodes, "ticket", "place", "node_id")
 START_NODE = _node_update([Status.NEW_OBJECT], "status", "started")
 RUN_NODE = _node_update([Status.DISPATCHING], "status")
 #: While it runs.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from probes import Stops, alive, arguments_of, dispatchers_of, kill_dispatcher, processes_of, wait_until
 from tasks import finished, held, hold, let_go, tree
 
@@ -111,6 +112,7 @@ def test_a_notebook_with_a_running_loop(home: Path) -> None:
     assert "CANCELLED" in state
 
 
+@pytest.mark.long("starts ten interpreters that import everything")
 def test_ten_clients_at_the_same_moment_in_an_empty_home(home: Path) -> None:
     script = """
 import covalent_core as ct

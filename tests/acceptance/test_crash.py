@@ -101,7 +101,7 @@ def test_killed_before_the_end_is_stored_a_cancel_given_meanwhile_wins(
     assert nothing_left(home)
 
 
-@pytest.mark.long
+@pytest.mark.long("kills ten dispatchers, one after the other")
 @pytest.mark.parametrize("part", range(5))
 def test_killed_fifty_times_at_random_moments(home: Path, tmp_path: Path, part: int) -> None:
     seed = random.randrange(2**32)

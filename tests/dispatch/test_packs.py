@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_core._dispatch.packs import JOBS, WalkNode, into_jobs
+from covalent_core._dispatch.graph import WalkNode
+from covalent_core._dispatch.packs import JOBS, into_jobs
 from covalent_core._model.graph import ExecutorSpec, Role
 from covalent_core._model.status import Status
 

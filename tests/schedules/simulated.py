@@ -156,7 +156,7 @@ class SimulatedExecutor:
     async def provision(self, job: Job) -> str:
         world = self.world
         world.called("provision", job)
-        world.checked(must, world.backend.files.get(job.ticket), f"{job.ticket} is provisioned and not uploaded")
+        world.checked(must, world.backend.files.get(job.ticket), "{} is provisioned and not uploaded", job.ticket)
 
         if world.odd(job, "provision refuses"):
             raise ConnectionError("the backend refuses the job")
