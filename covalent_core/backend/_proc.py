@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -98,6 +99,15 @@ def look_at(pid: int) -> Process | Literal[False] | None:
 
     state, parent, _, session, *others = stat.rpartition(b")")[2].split()
     return Process(pid, int(parent), int(session), others[15].decode(), state in (b"Z", b"X"))
+
+
+def living() -> Iterator[Process]:
+    """Give all processes that can be seen and run, but for this one."""
+    for name in os.listdir("/proc"):
+        process = look_at(int(name)) if name.isdecimal() else None
+
+        if isinstance(process, Process) and not process.is_ending and process.pid != os.getpid():
+            yield process
 
 
 def has_tag(pid: int, tag: str) -> bool | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from anyio import sleep
 
-from covalent_core.backend._proc import Process, has_tag, look_at
+from covalent_core.backend._proc import Process, has_tag, living, look_at
 from covalent_core.backend.patience import growing
 from covalent_core.errors import ExecutorError
 
@@ -67,15 +67,6 @@ def find_strays(tag: str, after: str, noted: Collection[str]) -> tuple[list[Proc
 
     hidden = [processes[pid] for pid, has in tagged.items() if has is None and pid not in found]
     return [processes[pid] for pid in found], [stray for stray in hidden if tagged[_top(stray, processes)] is None]
-
-
-def living() -> Iterator[Process]:
-    """Give all processes that can be seen and run, but for this one."""
-    for name in os.listdir("/proc"):
-        process = look_at(int(name)) if name.isdecimal() else None
-
-        if isinstance(process, Process) and not process.is_ending and process.pid != os.getpid():
-            yield process
 
 
 def _comes_from(process: Process, found: Collection[int], leaders: Collection[int]) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 from backend.jobs import TICKET, Reports, job_of, outcome
 from probes import wait_until
@@ -229,8 +230,8 @@ def test_what_runs_is_followed(folder: SharedFolder) -> None:
             await asyncio.sleep(0.1)
             results.unlink()
             results.with_name("away").rename(results)
-            (results / f"{TICKET}.47.stdout").write_text("two")
-            await until(lambda: (2, "two", "") in reports.output)
+            (results / f"{TICKET}.47.stdout").write_text("two more")
+            await until(lambda: (2, "two more", "") in reports.output)
 
     asyncio.run(follow())
 
@@ -249,6 +250,6 @@ def test_following_leaves_the_errors_of_who_waits_alone(folder: SharedFolder) ->
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    with anyio.fail_after(20):
         while not condition():
             await asyncio.sleep(0.01)

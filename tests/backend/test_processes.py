@@ -17,7 +17,7 @@ import pytest
 from probes import alive, processes_with, wait_until
 
 from covalent_core.backend import TAG, Place, ProcessHandle, _strays, sweep
-from covalent_core.backend._proc import environment, look_at
+from covalent_core.backend._proc import environment, has_tag, living, look_at
 from covalent_core.errors import BackendUnreachableError, ExecutorError
 from covalent_core.testing._probes import processes_about
 
@@ -181,6 +181,13 @@ def test_a_living_process_of_another_container_or_host_is_not_taken_for_dead(
     assert elsewhere[0] != "--pid" or ProcessHandle.parse(text.partition("@")[0]).is_alive() is False
 
 
+def test_what_bears_a_tag_is_found(start: Callable[..., subprocess.Popen[str]], tag: str) -> None:
+    first = start("sleep", "600")
+    wait_until(lambda: bool(environment(first.pid)))
+    assert ProcessHandle.tagged(tag) == [ProcessHandle.of(first.pid, tag)]
+    assert ProcessHandle.tagged("another") == []
+
+
 # --- what is left ----------------------------------------------------------------------------------------------------
 
 #: Starts commands, each below a shell that then leaves it alone, and ends.
@@ -268,7 +275,7 @@ def test_what_forks_faster_than_it_is_looked_at_is_ended(start: Callable[..., su
 
     swept(tag)
 
-    assert [found for found in _strays.living() if _strays.has_tag(found.pid, tag)] == []
+    assert [found for found in living() if has_tag(found.pid, tag)] == []
     process.wait()
 
 
@@ -338,4 +345,4 @@ def test_what_cannot_be_ended_is_an_error(
 
 
 def children_of(pid: int) -> list[int]:
-    return [found.pid for found in _strays.living() if found.parent == pid]
+    return [found.pid for found in living() if found.parent == pid]
