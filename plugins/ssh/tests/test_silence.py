@@ -7,10 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import cloudpickle
 import far_side
 import pytest
 from far_side import FarSide, Line, options_for
@@ -20,6 +22,8 @@ from tasks import count_until_told, dispatch_one, run_one, runs_in
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core_ssh import SSHError, SSHExecutor, _agent_line
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can make hosts and small disks")
 
@@ -304,6 +308,31 @@ def test_not_let_in_any_more_is_said_and_tried_rarely(tmp_path, home) -> None:
             assert far.log.read_text().count("Connection closed by authenticating user") == 1
         finally:
             line.close()
+
+
+def fill_up(folder):
+    fill(Path(folder))
+    return "there is room again"
+
+
+@ROOT
+def test_a_disk_that_is_full_over_there_when_a_task_ends_costs_no_result(far, options, home) -> None:
+    small = far.home / "small"
+    small.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=700", "tmpfs", small], check=True)
+
+    try:
+        dispatch_id = dispatch_one(SSHExecutor(**options, remote_workdir="small"), fill_up, str(small))
+        wait_until(lambda: list(small.glob("*/results/*.outcome.part")))
+        assert node(dispatch_id)["status"] == Status.RUNNING
+        (small / "filler").unlink()
+        result = ct.get_result(dispatch_id, wait=True, timeout=20)
+        wait_until(lambda: not list(small.iterdir()))
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+        small.rmdir()
+
+    assert result.result == "there is room again", result.error
 
 
 async def in_executor(options, do):
