@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import Dict, Iterator, NamedTuple
 
 #: The environment variable that marks a job's runner and all that it starts, and what agents and nurseries have there.
 TAG, IDLE = "COVALENT_CORE_SUPERVISOR", "0" * 32
@@ -28,16 +27,6 @@ class RefusalError(Exception):
 
 class ElsewhereError(Exception):
     """A process runs where it cannot be seen from here, so nothing is known of it."""
-
-
-class Stat(NamedTuple):
-    """A process, as its file ``stat`` shows it."""
-
-    pid: int
-    parent: int
-    session: int
-    started: str
-    is_ending: bool
 
 
 class Process:
@@ -71,20 +60,40 @@ class Process:
         Raises:
             ElsewhereError: That cannot be known here.
         """
-        found = look_at(self.pid) if self.is_here() else None
-
-        if found is None or found.started != self.started:
+        if not self.is_here():
             return False
 
-        if found.is_ending:
-            return has_tag(found.parent, IDLE)
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                state, parent, *fields = file.read().rpartition(b")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+        if fields[17].decode() != self.started:
+            return False
+
+        if state in (b"Z", b"X"):
+            return has_tag(int(parent), IDLE)
 
         # One that is just ending has no environment any more.
         return not environment(self.pid) or has_tag(self.pid, self.tag)
 
     def signal(self, signum: int) -> None:
-        if self.is_alive() and has_tag(self.pid, self.tag):
-            send(self.pid, self.started, signum)
+        # The descriptor first: what it means cannot change between the look and the signal.
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None  # type: ignore[attr-defined,unused-ignore]
+
+            try:
+                if not self.is_alive() or not has_tag(self.pid, self.tag):
+                    return
+
+                if descriptor is not None:
+                    signal.pidfd_send_signal(descriptor, signum)  # type: ignore[attr-defined,unused-ignore]
+                else:
+                    os.kill(self.pid, signum)
+            finally:
+                if descriptor is not None:
+                    os.close(descriptor)
 
     async def is_gone_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -106,16 +115,6 @@ def here() -> str:
     return f"{os.readlink('/proc/self/ns/pid')[len('pid:[') : -1]}.{boot}.{os.uname().nodename}"
 
 
-def look_at(pid: int) -> Stat | None:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            state, parent, _, session, *others = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-    return Stat(pid, int(parent), int(session), others[15].decode(), state in (b"Z", b"X"))
-
-
 def environment(pid: int) -> list[bytes]:
     """Return the environment that a process was started with, empty if it is ending."""
     try:
@@ -133,42 +132,16 @@ def has_tag(pid: int, tag: str) -> bool:
     return f"{TAG}={tag}".encode() in environment(pid)
 
 
-def living() -> Iterator[Stat]:
-    for name in os.listdir("/proc"):
-        found = look_at(int(name)) if name.isdecimal() else None
-
-        if found is not None and not found.is_ending:
-            yield found
-
-
-def send(pid: int, started: str, signum: int) -> None:
-    """Send a signal to the process that is meant, if it is still there."""
-    # The descriptor first: what it means cannot change between the look and the signal.
-    with suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None  # type: ignore[attr-defined,unused-ignore]
-
-        try:
-            found = look_at(pid)
-
-            if found is None or found.started != started:
-                return
-
-            if descriptor is not None:
-                signal.pidfd_send_signal(descriptor, signum)  # type: ignore[attr-defined,unused-ignore]
-            else:
-                os.kill(pid, signum)
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+def processes_with(tag: str) -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal() and has_tag(int(name), tag)]
 
 
 async def sweep(tag: str, seconds: float) -> None:
-    """Kill all that bears a tag, and what comes from it: what is left of a job whose runner was itself killed."""
+    """Kill all that bears a tag: what is left of a job whose runner was itself killed."""
     deadline = time.monotonic() + seconds
-    known: Dict[int, str] = {}
 
     while True:
-        strays = find_strays(tag, known)
+        strays = processes_with(tag)
 
         if not strays:
             return
@@ -176,25 +149,8 @@ async def sweep(tag: str, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise RefusalError(f"the processes {', '.join(map(str, strays))} are alive {seconds:g} s after SIGKILL")
 
-        # Whoever is stopped forks no more: at last all are known, before the first of them is gone.
-        signum = signal.SIGKILL if strays.keys() <= known.keys() else signal.SIGSTOP
-        known.update(strays)
-
-        for pid, started in strays.items():
-            send(pid, started, signum)
+        for pid in strays:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
         await asyncio.sleep(NEAR_LOOK)
-
-
-def find_strays(tag: str, known: Dict[int, str]) -> Dict[int, str]:
-    """Return by process id when those were started that are alive."""
-    processes = {process.pid: process for process in living()}
-    found = {pid for pid, process in processes.items() if known.get(pid) == process.started or has_tag(pid, tag)}
-
-    while True:
-        more = {pid for pid, process in processes.items() if process.parent in found or process.session in found}
-
-        if more <= found:
-            return {pid: processes[pid].started for pid in found}
-
-        found |= more
