@@ -174,7 +174,7 @@ class LocalExecutor:
         await self._until_alone()
 
         with suppress(FileNotFoundError):
-            return os.readlink(f"{location}.process")
+            return os.readlink(f"{location}.process").partition("@")[0]
 
         return None
 

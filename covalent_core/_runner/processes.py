@@ -70,13 +70,12 @@ def send(pids: List[int], signum: int) -> None:
 
 
 def own_handle() -> str:
-    """Return the job handle of this process, with where it runs if that can be seen."""
-    tag = os.environ.get(TAG, "")
-    return f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "") + own_place()
+    """Return the job handle of this process: ``<process id>.<start time>.<tag>@<place>``."""
+    return f"{os.getpid()}.{start_time(os.getpid())}.{os.environ.get(TAG, '')}{own_place()}"
 
 
 def own_place() -> str:
-    """Return where a process id means something: ``@<process id namespace>.<boot>.<host>``."""
+    """Return where process ids mean what they mean here: ``@<namespace>.<boot>.<host>``; nothing if that is hidden."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return f"@{os.readlink('/proc/self/ns/pid')[len('pid:[') : -1]}.{file.read().strip()}.{os.uname().nodename}"
 
