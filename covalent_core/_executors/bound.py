@@ -140,8 +140,8 @@ class _Defaults:
 
 
 def checked(executor: BoundExecutor, hook: str, output: Any, expected: tuple[Any, ...]) -> Any:
-    """Return what a hook gave if it is of an expected type and not empty."""
-    if not expected or (isinstance(output, expected) and output):
+    """Return what a hook gave if it is of an expected type and not empty; only of results there may be none."""
+    if not expected or (isinstance(output, expected) and (output or isinstance(output, Mapping))):
         return output
 
     kinds = " or ".join(kind.__name__ for kind in expected)

@@ -70,9 +70,16 @@ def send(pids: List[int], signum: int) -> None:
 
 
 def own_handle() -> str:
-    """Return the job handle of this process."""
-    tag = os.environ.get(TAG, "")
-    return f"{os.getpid()}.{start_time(os.getpid())}" + (f".{tag}" if tag else "")
+    """Return the job handle of this process: ``<process id>.<start time>.<tag>@<place>``."""
+    return f"{os.getpid()}.{start_time(os.getpid())}.{os.environ.get(TAG, '')}{own_place()}"
+
+
+def own_place() -> str:
+    """Return where process ids mean what they mean here: ``@<namespace>.<boot>.<host>``; nothing if that is hidden."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return f"@{os.readlink('/proc/self/ns/pid')[len('pid:[') : -1]}.{file.read().strip()}.{os.uname().nodename}"
+
+    return ""
 
 
 def claim(prefix: str, handle: str) -> bool:

@@ -2,7 +2,8 @@
 
 Files of a job; all names begin with its prefix, which is ``results/<ticket>`` for a bundle::
 
-    .process              symbolic link to the job handle, "<pid>.<start time>.<tag>"; who creates it owns the job
+    .process              symbolic link to the job handle, "<pid>.<start time>.<tag>@<place>"; who creates it owns the
+                          job
     .call                 the job (in a bundle: an entry of the zip)
     .<node>.outcome       how a node ended: a line of JSON as below, then its pickled value or exception
     .<node>.value         a value that is too large for that

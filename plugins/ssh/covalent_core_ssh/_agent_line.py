@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
@@ -16,18 +17,21 @@ from covalent_core.backend import Opening
 from covalent_core_ssh._command import TOO_OLD, agent_command
 from covalent_core_ssh._program import agent_program
 from covalent_core_ssh.connection import SSHConnection
-from covalent_core_ssh.errors import SSHLineLostError, SSHRefusedError
+from covalent_core_ssh.errors import SSHElsewhereError, SSHError, SSHLineLostError, SSHRefusedError
 
 #: Who is told what happens to a job that runs: which nodes have ended, what one has written.
 Listener: TypeAlias = Callable[[dict[str, Any]], None]
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two beats, and how many the agent may miss before it takes the line to be dead.
+#: Seconds between two beats, and how many may be missed before either side takes the line to be dead.
 BEAT_SECONDS, MISSED_BEATS = 10.0, 6
 
 #: Seconds that the commands before the interpreter, and its start, may take.
 START_SECONDS = 90.0
+
+#: How much is shown of what a login script or the host itself says instead of the agent: its end, in bytes.
+TALK_BYTES = 2000
 
 
 class AgentLine:
@@ -37,6 +41,10 @@ class AgentLine:
         python_path: The interpreter there, with the environment that the others say.
         workdir: The folder for all jobs.
         lease: Seconds without a beat after which jobs end themselves; 0 for never.
+
+    Attributes:
+        connection: The connection that it goes through.
+        host: What the host calls itself, once the agent has said so.
     """
 
     def __init__(
@@ -49,10 +57,12 @@ class AgentLine:
         workdir: str,
         lease: float,
     ) -> None:
-        self._connection = connection
+        self.connection = connection
+        self.host = ""
         self._python_path = python_path
         self._beat_seconds = min(BEAT_SECONDS, lease / 4) if lease else BEAT_SECONDS
-        self._program = agent_program(workdir, max(BEAT_SECONDS, self._beat_seconds) * MISSED_BEATS)
+        self._mark = uuid.uuid4().hex
+        self._program = agent_program(self._mark, workdir, max(BEAT_SECONDS, self._beat_seconds) * MISSED_BEATS)
         self._command = agent_command(
             python_path, len(self._program), conda_env=conda_env, prerun_commands=prerun_commands
         )
@@ -69,7 +79,9 @@ class AgentLine:
 
         Raises:
             SSHLineLostError: The line was lost; the request may or may not be carried out.
-            SSHRefusedError: There can be no agent, or it cannot do what was asked.
+            SSHRefusedError: There can be no agent.
+            SSHElsewhereError: The job runs on another host.
+            SSHError: The agent could not do what was asked.
         """
         return await (await self._opening.get()).ask(do, **arguments)
 
@@ -102,9 +114,10 @@ class AgentLine:
     async def _live(self, ready: asyncio.Future[_Agent]) -> None:
         """Start an agent and stay with it until its line is lost."""
         try:
-            async with self._connection.process(self._command) as process:
-                agent = _Agent(self._connection.host.place, process)
-                agent.workdir = await asyncio.wait_for(self._greeting(process), START_SECONDS)
+            async with self.connection.process(self._command) as process:
+                greeting = await asyncio.wait_for(self._greeting(process), START_SECONDS)
+                agent = _Agent(self.connection.host.place, process, greeting["workdir"])
+                self.host = greeting["host"]
                 beats = asyncio.create_task(self._beat(agent))
                 ready.set_result(agent)
 
@@ -115,70 +128,82 @@ class AgentLine:
         except asyncio.TimeoutError:
             ready.set_exception(
                 SSHRefusedError(
-                    f"{self._python_path!r} has not started on {self._connection.host.place} within "
+                    f"{self._python_path!r} has not started on {self.connection.host.place} within "
                     f"{START_SECONDS:g} s; does a login script or one of prerun_commands wait for something?"
                 )
             )
         except Exception as error:
             if ready.done():
-                log.exception("the agent of %s was lost", self._connection.host.place)
+                log.exception("the agent of %s was lost", self.connection.host.place)
             else:
                 ready.set_exception(error)
         finally:
             ready.cancel()
 
     async def _beat(self, agent: _Agent) -> None:
+        """Let the agent know that it is wanted, and leave one that does not answer."""
         with suppress(SSHLineLostError):
             while agent.is_there:
                 await asyncio.sleep(self._beat_seconds)
-                agent.send(0, "beat")
 
-    async def _greeting(self, process: asyncssh.SSHClientProcess[bytes]) -> str:
-        """Return the folder for all jobs, once the agent has said where it is."""
-        host = self._connection.host.place
+                try:
+                    await asyncio.wait_for(agent.ask("beat"), BEAT_SECONDS * MISSED_BEATS)
+                except asyncio.TimeoutError:
+                    log.warning("the agent of %s does not answer any more", self.connection.host.place)
+                    # Its session counts until it ends.
+                    await self.connection.drop()
 
-        with self._connection.while_doing(f"starting {self._python_path!r}"):
-            process.stdin.write(self._program)
+    async def _greeting(self, process: asyncssh.SSHClientProcess[bytes]) -> dict[str, str]:
+        """Return where the agent is, and its folder for all jobs."""
+        host = self.connection.host.place
 
-            # Whatever comes before is the talk of a login script.
+        with self.connection.while_doing(f"starting {self._python_path!r}"):
+            with suppress(BrokenPipeError):
+                # Where something else answers it may not read this.
+                process.stdin.write(self._program)
+
+            talk = b""
+
             while (line := await process.stdout.readline()).endswith(b"\n"):
-                if line.startswith(b'{"agent": '):
-                    greeting = json.loads(line)
+                if line.startswith(self._mark.encode()):
+                    greeting: dict[str, str] = json.loads(line[len(self._mark) :])
 
                     if "error" in greeting:
                         raise SSHRefusedError(f"remote_workdir cannot be used on {host}: {greeting['error']}")
 
-                    return str(greeting["workdir"])
+                    return greeting
 
-            stderr = (await process.stderr.read()).decode("utf-8", "replace").strip()
+                talk = (talk + line)[-TALK_BYTES:]
+
+            said = talk + line + await process.stderr.read()
             await process.wait_closed()
 
-        raise self._explain(process.exit_status, stderr)
+        raise self._explain(process.exit_status, said.decode("utf-8", "replace").strip())
 
-    def _explain(self, status: int | None, stderr: str) -> Exception:
+    def _explain(self, status: int | None, said: str) -> Exception:
         """Say why there is no agent, and what to do."""
-        host, python = self._connection.host.place, self._python_path
+        host, python = self.connection.host.place, self._python_path
 
         if status is None:
             return SSHLineLostError(f"the line to {host} was lost while {python!r} was started")
 
         if status == TOO_OLD:
-            version = stderr.split()[-1]
+            version = said.split()[-1]
             return SSHRefusedError(
                 f"{python!r} on {host} is Python {version}; 3.8 or newer is needed; set python_path to one"
             )
 
         if status == 127:
-            return SSHRefusedError(f"there is no {python!r} on {host} ({stderr}); set python_path to a Python >= 3.8")
+            return SSHRefusedError(f"there is no {python!r} on {host} ({said}); set python_path to a Python >= 3.8")
 
-        return SSHRefusedError(f"{python!r} could not be started on {host}: exit status {status}: {stderr}")
+        return SSHRefusedError(f"{python!r} could not be started on {host}: exit status {status}: {said}")
 
 
 class _Agent:
     """An agent that lives, and the requests it has not answered yet."""
 
-    def __init__(self, host: str, process: asyncssh.SSHClientProcess[bytes]) -> None:
-        self.workdir = ""
+    def __init__(self, host: str, process: asyncssh.SSHClientProcess[bytes], workdir: str) -> None:
+        self.workdir = workdir
         self.is_there = True
         self._host = host
         self._process = process
@@ -196,8 +221,11 @@ class _Agent:
         finally:
             del self._waiting[number]
 
+        if "elsewhere" in found:
+            raise SSHElsewhereError(found["elsewhere"])
+
         if "error" in found:
-            raise SSHRefusedError(f"the agent on {self._host} could not {do} the job: {found['error']}")
+            raise SSHError(f"the agent on {self._host} could not {do} the job: {found['error']}")
 
         return found
 

@@ -14,6 +14,8 @@ MARK = "COVALENT_CORE_SUPERVISOR=" + "0" * 32
 #: Without quotes and line breaks, so that it passes every shell; the oldest interpreters can read it too.
 _BOOTSTRAP = (
     "import os,sys;"
+    # What lies in the home directory is not the standard library.
+    "sys.path[:]=filter(None,sys.path);"
     "sys.version_info>=(3,8)or[sys.stderr.write(sys.version.split()[0]),sys.stderr.flush(),os._exit({too_old})];"
     "exec(sys.stdin.buffer.read({size}))"
 )

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import logging
 import os
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from covalent_core import Job, Results, hookimpl
-from covalent_core.errors import ExecutorError
+from covalent_core.backend import FOLDER, Perhaps, fetch_results, options
+from covalent_core.errors import BackendUnreachableError
 from covalent_core_ssh.errors import SSHError, SSHLineLostError
 from covalent_core_ssh.host import SSHHost
 
-log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-
+@options(
+    renamed={"remote_cache": "remote_workdir"},
+    retired={
+        "run_local_on_ssh_fail": "has no place here: a host that does not answer may be running the task already; to "
+        "start it on this machine, name another executor"
+    },
+    ignored={
+        "poll_freq": "has no effect: nothing is polled, the host says when a task has ended",
+        "cache_dir": "has no effect: results are kept with the dispatch",
+    },
+)
 @dataclass
 class SSHExecutor(SSHHost):
     """Run electrons on a machine that is reached with SSH. It needs Python 3.8 or newer there, and nothing else.
@@ -57,26 +60,25 @@ class SSHExecutor(SSHHost):
     async def __aenter__(self) -> SSHExecutor:
         # Only the dispatcher needs asyncssh, not everybody who names this executor.
         from covalent_core_ssh._agent_line import AgentLine
+        from covalent_core_ssh._agents import Agents
         from covalent_core_ssh.connection import SSHConnection
 
-        self._connection = SSHConnection(self)
-        self._agent = AgentLine(
-            self._connection,
-            python_path=self.python_path,
-            conda_env=self.conda_env,
-            prerun_commands=self.prerun_commands,
-            workdir=self.remote_workdir,
-            lease=self.lease,
-        )
-        self._numbers = itertools.count()
-        self._found: dict[str, dict[str, Path]] = {}
-        self._results = tempfile.TemporaryDirectory(prefix="covalent-core-ssh-", ignore_cleanup_errors=True)
+        def start(connection: SSHConnection) -> AgentLine:
+            return AgentLine(
+                connection,
+                python_path=self.python_path,
+                conda_env=self.conda_env,
+                prerun_commands=self.prerun_commands,
+                workdir=self.remote_workdir,
+                lease=self.lease,
+            )
+
+        self._agents = Agents(self, start)
+        self._never_there: set[str] = set()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self._results.cleanup()
-        await self._agent.close()
-        await self._connection.close()
+        await self._agents.close()
 
     @hookimpl
     def pickle(self, job: Job) -> None:
@@ -85,81 +87,84 @@ class SSHExecutor(SSHHost):
 
     @hookimpl
     async def upload(self, job: Job, payload: bytes | memoryview) -> str:
-        async def put() -> str:
-            folder = f"{await self._agent.workdir()}/{job.ticket}"
-            await self._agent.ask("prepare", folder=folder)
-            await self._connection.put(payload, f"{folder}/bundle.pyz", job.report_progress)
+        with _again_if_lost():
+            self._never_there.add(job.ticket)
+            folder = await self._folder(job)
+            self._never_there.discard(job.ticket)
+            await self._agents.ask("prepare", folder=folder)
+            await self._agents.first.connection.put(payload, f"{folder}/bundle.pyz", job.report_progress)
             return folder
-
-        return await self._again(put)
 
     @hookimpl
     async def provision(self, job: Job, location: str) -> str:
         # To ask twice does no harm: the agent starts what nobody has started.
         order = {"ticket": job.ticket, "folder": location, "workdir": self._workdir(job), "lease": self.lease}
-        answer = await self._again(lambda: self._agent.ask("start", **order))
-        return str(answer["handle"])
+
+        with _again_if_lost():
+            return str((await self._agents.ask("start", **order))["handle"])
 
     @hookimpl
-    async def run(self, job: Job, location: str, job_handle: str) -> None:
-        order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "lease": self.lease}
+    async def run(self, job: Job, location: str, job_handle: str) -> str:
+        order = {"ticket": job.ticket, "folder": location, "lease": self.lease, "node_ids": job.node_ids}
 
-        async with self._following(job, location):
-            answer = await self._patiently(lambda: self._agent.ask("wait", **order, node_ids=job.node_ids))
+        async with self._following(job, location, job_handle):
+            answer = await self._agents.ask_about(job_handle, "wait", **order)
 
-        if not answer["complete"]:
-            raise ExecutorError(
-                f"process {job_handle.split('.')[0]} on {self.place}, which supervised the task, was ended from outside"
-            )
+        if answer["complete"]:
+            return ""
+
+        pid = job_handle.partition(".")[0]
+        return f"process {pid} on {self.place}, which supervised the task, was ended from outside; {answer['log']}"
 
     @hookimpl
     async def fetch(self, job: Job, location: str) -> Results:
-        return await self._patiently(lambda: self._get_results(job, location))
+        async with self._agents.patience():
+            return await self._get_results(job, location, job.node_ids)
 
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
-        order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "grace": job.grace}
-        answer = await self._agent.ask("end", **order)
-        return await self._get_results(job, location) if answer["complete"] else None
+        order = {"ticket": job.ticket, "folder": location, "grace": job.grace}
+        answer = await self._agents.ask_about(job_handle, "end", **order)
+        return await self._results_at_hand(job, location, job.node_ids) if answer["complete"] else None
 
     @hookimpl
-    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> Results:
-        order = {"ticket": job.ticket, "folder": location, "handle": job_handle, "node_ids": node_ids}
-        await self._agent.ask("end_members", **order)
-        return await self._get_results(job, location, node_ids)
+    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> Results | None:
+        order = {"ticket": job.ticket, "folder": location, "node_ids": node_ids}
+        await self._agents.ask_about(job_handle, "end_members", **order)
+        return await self._results_at_hand(job, location, node_ids)
 
     @hookimpl
-    async def find(self, job: Job, location: str) -> str | None:
-        answer = await self._agent.ask("find", ticket=job.ticket, folder=location, forbid=job.cancel_requested)
+    async def find(self, job: Job, location: str) -> str | Perhaps | None:
+        async with self._agents.patience():
+            answer = await self._agents.ask("find", ticket=job.ticket, folder=location, forbid=job.barred)
+
+        if answer["starting"]:
+            return Perhaps(f"{self.place} is about to start it")
+
         return None if answer["handle"] is None else str(answer["handle"])
 
     @hookimpl
     async def release(self, job: Job, location: str | None) -> None:
-        self._found.pop(job.ticket, None)
+        if job.ticket in self._never_there:
+            self._never_there.discard(job.ticket)
+            return
 
-        for name in os.listdir(self._results.name):
-            if name.startswith(f"{job.ticket}."):
-                os.unlink(os.path.join(self._results.name, name))
-
-        async def remove() -> None:
-            folder = location or f"{await self._agent.workdir()}/{job.ticket}"
+        async with self._agents.patience():
+            folder = location or await self._folder(job)
             workdir = os.path.normpath(f"{folder}/{self._workdir(job)}") if self.create_unique_workdir else ""
-            await self._agent.ask("remove", folder=folder, workdir=workdir)
+            order = {"ticket": job.ticket, "folder": folder, "workdir": workdir, "keep": not self.do_cleanup}
+            await self._agents.ask("release", **order)
 
-        async def bar() -> None:
-            await self._agent.ask("find", ticket=job.ticket, folder=location, forbid=True)
-
-        if self.do_cleanup:
-            await self._again(remove)
-        elif location is not None:
-            await self._again(bar)
+    async def _folder(self, job: Job) -> str:
+        """Return where the files of a job are."""
+        return f"{await self._agents.first.workdir()}/{job.ticket}"
 
     def _workdir(self, job: Job) -> str:
         """Return where a job runs, as seen from the folder of its own files."""
         return f"../{job.dispatch_id}/node_{job.node_ids[0]}" if self.create_unique_workdir else ".."
 
     @asynccontextmanager
-    async def _following(self, job: Job, location: str) -> AsyncIterator[None]:
+    async def _following(self, job: Job, location: str, job_handle: str) -> AsyncIterator[None]:
         """Report what the agent sees of a job while it is waited for."""
         news: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -171,10 +176,9 @@ class SSHExecutor(SSHHost):
                     job.report_output(*word["output"])
 
                 if "ended" in word and len(job.tasks) > 1:
-                    get_results = partial(self._get_results, job, location, word["ended"])
-                    job.report_results(await self._patiently(get_results))
+                    job.report_results(await self._results_at_hand(job, location, word["ended"]) or {})
 
-        with self._agent.listening(job.ticket, news.put_nowait):
+        with self._agents.listening(job_handle, job.ticket, news.put_nowait):
             reporting = asyncio.create_task(report())
 
             try:
@@ -186,52 +190,25 @@ class SSHExecutor(SSHHost):
         if not reporting.cancelled():
             reporting.result()
 
-    async def _get_results(self, job: Job, location: str, node_ids: Sequence[int] | None = None) -> dict[str, Path]:
-        found = self._found.setdefault(job.ticket, {})
+    async def _results_at_hand(self, job: Job, location: str, node_ids: Sequence[int]) -> Mapping[str, Any] | None:
+        """Return result files that nobody has to have, if they can be had now."""
+        with suppress(SSHError, BackendUnreachableError, OSError):
+            return await self._get_results(job, location, node_ids)
 
-        for node_id in job.node_ids if node_ids is None else node_ids:
-            name = f"{job.ticket}.{node_id}"
+        return None
 
-            if f"{name}.outcome" in found:
-                continue
+    async def _get_results(self, job: Job, location: str, node_ids: Sequence[int]) -> Mapping[str, Any]:
+        async def get(name: str, target: Path) -> None:
+            connection = self._agents.first.connection
+            await connection.get(f"{location}/{FOLDER}/{name}", str(target), job.report_progress)
 
-            # The core knows what it means that an outcome is missing.
-            with suppress(FileNotFoundError):
-                outcome = await self._get(job, location, f"{name}.outcome")
+        return await fetch_results(job, node_ids, get)
 
-                with outcome.open("rb") as file:
-                    has_value = json.loads(file.readline())["file"]
 
-                if has_value:
-                    found[f"{name}.value"] = await self._get(job, location, f"{name}.value")
-
-                found[f"{name}.outcome"] = outcome
-
-        return dict(found)
-
-    async def _get(self, job: Job, location: str, name: str) -> Path:
-        # Who runs and who cancels may ask for the same at the same time.
-        target = Path(self._results.name, f"{name}.{next(self._numbers)}")
-        await self._connection.get(f"{location}/results/{name}", str(target), job.report_progress)
-        return target
-
-    async def _again(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Do it again where the line was lost in the middle of it."""
-        for _ in range(self.attempts - 1):
-            with suppress(SSHLineLostError):
-                return await operation()
-
-        return await operation()
-
-    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Do it, however long the host is out of reach: a task that runs is not lost because its line is."""
-        while True:
-            pause = asyncio.create_task(asyncio.sleep(self.retry_wait_time))
-
-            try:
-                return await operation()
-            except SSHError as error:
-                log.warning("waiting for %s: %s", self.place, error)
-                await pause
-            finally:
-                pause.cancel()
+@contextmanager
+def _again_if_lost() -> Iterator[None]:
+    """Let the core do it again where the line was lost in the middle of it."""
+    try:
+        yield
+    except SSHLineLostError as error:
+        raise BackendUnreachableError(str(error)) from error

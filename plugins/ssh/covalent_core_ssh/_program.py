@@ -23,14 +23,15 @@ sys.modules["far_side.agent"].main(*{arguments})
 """
 
 
-def agent_program(workdir: str, silence: float) -> bytes:
+def agent_program(mark: str, workdir: str, silence: float) -> bytes:
     """Return the program of an agent.
 
     Args:
+        mark: What it says before its first word.
         workdir: The folder for all jobs.
         silence: Seconds without a request after which it takes the line to be dead.
     """
-    return _LOAD.format(modules=_modules(), arguments=json.dumps([workdir, silence])).encode()
+    return _LOAD.format(modules=_modules(), arguments=json.dumps([mark, workdir, silence])).encode()
 
 
 @cache

@@ -7,14 +7,17 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncssh
 
 from covalent_core.backend import Opening
 from covalent_core_ssh._host_keys import FirstUse
-from covalent_core_ssh.errors import SSHLineLostError, SSHRefusedError, SSHUnreachableError
+from covalent_core_ssh.errors import SSHError, SSHLineLostError, SSHRefusedError, SSHUnreachableError
 from covalent_core_ssh.host import Finished, SSHHost
+
+#: An IP address and a port.
+Address: TypeAlias = tuple[str, int]
 
 #: Sessions at once over one connection; a server allows 10 unless its MaxSessions says otherwise.
 MAX_SESSIONS = 8
@@ -31,12 +34,16 @@ _SFTP_LOST = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection)
 class SSHConnection:
     """A connection that is made when it is first needed, kept alive, and made again when it was lost.
 
+    Args:
+        address: Where the host is, instead of where its name leads.
+
     All methods raise `SSHUnreachableError` if there is no connection and none can be made, `SSHRefusedError` if the
     host does not let us in, and `SSHLineLostError` if the connection is lost in the middle; each names the host.
     """
 
-    def __init__(self, host: SSHHost) -> None:
+    def __init__(self, host: SSHHost, address: Address | None = None) -> None:
         self.host = host
+        self._address = address
         # One session is that of SFTP, which all transfers share.
         self._sessions = asyncio.Semaphore(MAX_SESSIONS - 1)
         self._line = Opening(self._connect, lambda line: not line.is_closed(), first_pause=host.retry_wait_time)
@@ -73,8 +80,6 @@ class SSHConnection:
         """Translate the many ways in which asyncssh says that the line is gone, for whoever uses a `process`."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (asyncssh.DisconnectError, *_SFTP_LOST, OSError) as error:
             self._files_line = None
             raise SSHLineLostError(f"the line to {self.host.place} was lost while {doing}: {error}") from error
@@ -117,20 +122,29 @@ class SSHConnection:
 
         Raises:
             FileNotFoundError: There is no such file.
+            OSError: The local one cannot be written.
         """
-        files = await self._opened_files()
+        async with self._reading(path) as (file, size):
+            with open(target, "wb") as local:
+                while local.tell() < size:
+                    with self.while_doing(f"reading {path}"):
+                        content = await _read(file, min(CHUNK, size - local.tell()), local.tell())
 
-        with self.while_doing(f"reading {path}"):
-            try:
-                async with files.open(path, "rb") as file:
-                    size = (await file.stat()).size or 0
+                    local.write(content)
+                    _report(progress, local.tell(), size)
 
-                    with open(target, "wb") as local:
-                        while local.tell() < size:
-                            local.write(await _read(file, min(CHUNK, size - local.tell()), local.tell()))
-                            _report(progress, local.tell(), size)
-            except asyncssh.SFTPNoSuchFile as error:
-                raise FileNotFoundError(f"there is no file {path} on {self.host.place}") from error
+    async def drop(self) -> None:
+        """Take the connection for lost, whatever it says of itself."""
+        if (line := self._line.value) is not None:
+            line.abort()
+            await line.wait_closed()
+
+    @property
+    def address(self) -> Address | None:
+        """Where the host is, while there is a connection to it without another host between."""
+        line = self._line.value
+        name, port, *_ = (line and line.get_extra_info("peername")) or ("", 0)
+        return (name, port) if name else None
 
     async def close(self) -> None:
         """Leave the host."""
@@ -168,15 +182,37 @@ class SSHConnection:
     def _serves(self, files: asyncssh.SFTPClient) -> bool:
         return self._files_line is not None and self._files_line is self._line.value
 
+    @asynccontextmanager
+    async def _reading(self, path: str) -> AsyncIterator[tuple[asyncssh.SFTPClientFile, int]]:
+        """Give an open file and its size."""
+        files = await self._opened_files()
+
+        try:
+            with self.while_doing(f"reading {path}"):
+                file = await files.open(path, "rb")
+                size = (await file.stat()).size or 0
+
+            try:
+                yield file, size
+            finally:
+                with suppress(asyncssh.Error, OSError):
+                    await file.close()
+        except asyncssh.SFTPNoSuchFile as error:
+            raise FileNotFoundError(f"there is no file {path} on {self.host.place}") from error
+        except asyncssh.SFTPError as error:
+            raise SSHError(f"cannot read {path} on {self.host.place}: {error.reason}") from error
+
     async def _connect(self) -> asyncssh.SSHClientConnection:
         host = self.host
 
         with _explained(host):
+            sock = await _socket_to(self._address, host.connect_timeout) if self._address else None
             return await asyncssh.connect(
                 host.hostname,
                 keepalive_interval=host.keepalive_interval,
                 keepalive_count_max=KEEPALIVE_COUNT,
                 connect_timeout=host.connect_timeout,
+                sock=sock,
                 **_given(host),
             )
 
@@ -193,6 +229,19 @@ class SSHConnection:
                 reason = f"no space left on the disk, {space.bavail * space.frsize} bytes free of {size} needed"
 
         return SSHRefusedError(f"cannot write {path} on {self.host.place}: {reason}")
+
+
+async def _socket_to(address: Address, seconds: float) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    sock.setblocking(False)
+
+    try:
+        await asyncio.wait_for(asyncio.get_running_loop().sock_connect(sock, address), seconds)
+    except BaseException:
+        sock.close()
+        raise
+
+    return sock
 
 
 async def _read(file: asyncssh.SFTPClientFile, size: int, offset: int) -> bytes:

@@ -6,6 +6,7 @@
     └── SSHError
         ├── SSHUnreachableError    no connection could be made; later it may be possible
         ├── SSHLineLostError       the connection was lost while something was under way
+        ├── SSHElsewhereError      .host: the host answered, and it is not the one where a job runs
         └── SSHRefusedError        the host answered, and said no: a key, an interpreter, a folder
 """
 
@@ -24,6 +25,18 @@ class SSHUnreachableError(SSHError):
 
 class SSHLineLostError(SSHError):
     """The connection was lost while something was under way, and nobody knows how far it has come."""
+
+
+class SSHElsewhereError(SSHError):
+    """The host answered, and it is not the one where a job runs; of that nothing is known.
+
+    Attributes:
+        host: What it calls itself.
+    """
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"the job does not run on {host}")
+        self.host = host
 
 
 class SSHRefusedError(SSHError):

@@ -77,9 +77,7 @@ def test_they_are_gone_too_when_the_runner_was_killed_from_outside(far, executor
     result = ct.get_result(dispatch_id, wait=True, timeout=20)
 
     assert result.status == Status.FAILED
-    assert result.error.endswith(
-        f"ExecutorError: process {pid} on {executor.place}, which supervised the task, was ended from outside"
-    )
+    assert f"process {pid} on {executor.place}, which supervised the task, was ended from outside" in result.error
     assert far.runners() == []
 
 
@@ -129,7 +127,7 @@ def test_a_process_id_that_belongs_to_another_by_now_is_left_alone(far, home, ex
     stranger = subprocess.Popen(["sleep", "60"])
     started = Path(f"/proc/{stranger.pid}/stat").read_text().rpartition(")")[2].split()[19]
     # After a reboot number and start time may be the same; after a wrap of the numbers only the former is.
-    changed = f"{stranger.pid}.{started if when == 'other boot' else int(started) - 1}.{handle.split('.')[2]}"
+    changed = f"{stranger.pid}.{started if when == 'other boot' else int(started) - 1}.{handle.split('.', 2)[2]}"
 
     with sqlite3.connect(Home(home).database) as connection:
         assert replace_everywhere(connection, handle, changed) > 0

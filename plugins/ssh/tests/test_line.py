@@ -123,7 +123,7 @@ def test_a_cancel_while_it_is_cut_is_carried_out_when_it_is_back(far, line, exec
 
     assert outcome
     assert node["status"] == Status.CANCELLING
-    assert node["cancelling"]["error"].startswith("SSHUnreachableError: cannot reach ")
+    assert node["cancelling"]["error"].startswith("BackendUnreachableError: cannot reach ")
     assert alive(pid)
 
     line.mend()

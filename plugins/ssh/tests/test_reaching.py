@@ -99,7 +99,7 @@ def test_a_login_script_that_waits_for_ever_is_not_waited_for(options, monkeypat
 
     async def start():
         async with SSHExecutor(**options, prerun_commands=["sleep 5"]) as executor:
-            await executor._agent.workdir()
+            await executor._agents.first.workdir()
 
     with pytest.raises(SSHRefusedError, match=r"has not started on .* within 0\.5 s; does a login script"):
         asyncio.run(start())

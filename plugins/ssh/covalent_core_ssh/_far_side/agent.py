@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
 import traceback
 import uuid
 from contextlib import suppress
@@ -19,14 +18,16 @@ from .files import (
     NOBODY,
     Answer,
     Followed,
+    bar,
     has_ended,
+    make_folder,
     make_workdir,
     read_handle,
     read_log,
     read_members,
 )
 from .nursery import Nursery
-from .processes import FAR_LOOK, KILL_SECONDS, NEAR_LOOK, Process, RefusalError, sweep
+from .processes import FAR_LOOK, KILL_SECONDS, NEAR_LOOK, ElsewhereError, Process, RefusalError, sweep
 
 #: Seconds between looks at what there is to tell of the jobs that run.
 NEWS_SECONDS = 1.0
@@ -51,7 +52,7 @@ class Agent:
 
     def prepare(self, folder: str) -> Answer:
         """Make the folder of a job."""
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_folder(folder)
         return {}
 
     async def start(self, ticket: str, folder: str, workdir: str, lease: float) -> Answer:
@@ -71,12 +72,14 @@ class Agent:
         handle = read_handle(results)
 
         if handle == NOBODY:
-            raise RefusalError("the job has been cancelled before it had started")
+            raise RefusalError(
+                "the job was barred before it had started: by a cancel, or because nobody could be asked"
+            )
 
         return {"handle": handle}
 
     async def wait(self, ticket: str, folder: str, handle: str, lease: float, node_ids: list[int]) -> Answer:
-        """Answer when the job has ended, and whether its runner could say so itself; until then give news of it."""
+        """Answer when the job has ended, with the log of its runner if that could not say so; until then give news."""
         results, process = os.path.join(folder, "results", ticket), Process(handle)
         self._followed[ticket] = Followed(results, process, node_ids)
 
@@ -84,33 +87,39 @@ class Agent:
             self._leased.add(results)
             self.beat()
 
-        while not has_ended(results) and process.is_alive():
-            if process.pid in self._ends:
-                await self._ends[process.pid].wait()
-            else:
-                await asyncio.sleep(FAR_LOOK)
+        try:
+            while not has_ended(results) and process.is_alive():
+                if process.pid in self._ends:
+                    await self._ends[process.pid].wait()
+                else:
+                    await asyncio.sleep(FAR_LOOK)
+        finally:
+            self._leased.discard(results)
+            self._followed.pop(ticket, None)
 
-        self._leased.discard(results)
-        self._followed.pop(ticket, None)
+        if has_ended(results):
+            return {"complete": True}
 
-        if not has_ended(results):
-            await sweep(process.tag, KILL_SECONDS)
-
-        return {"complete": has_ended(results)}
+        await sweep(process.tag, KILL_SECONDS)
+        return {"complete": has_ended(results), "log": read_log(folder)}
 
     async def end(self, ticket: str, folder: str, handle: str, grace: float) -> Answer:
         """Answer when nothing of the job is alive: the runner has ended its tree, or else everything was killed."""
         results, process = os.path.join(folder, "results", ticket), Process(handle)
-        deadline = time.monotonic() + grace + KILL_SECONDS
 
-        with suppress(ProcessLookupError):
+        try:
             process.signal(signal.SIGTERM)
+            gone = await process.is_gone_within(grace + KILL_SECONDS)
+        except ElsewhereError:
+            # Its own word holds wherever it is read.
+            if not (gone := has_ended(results)):
+                raise
 
-        while process.is_alive() and time.monotonic() < deadline:
-            await asyncio.sleep(NEAR_LOOK)
-
-        if not has_ended(results):
+        if not (gone and has_ended(results)):
             await sweep(process.tag, KILL_SECONDS)
+
+            if not await process.is_gone_within(KILL_SECONDS):
+                raise RefusalError(f"process {process.pid} has left what does not end; see: ps --ppid {process.pid}")
 
         self._leased.discard(results)
         self._followed.pop(ticket, None)
@@ -126,35 +135,38 @@ class Agent:
 
         os.rename(part, results + ".cancel")
 
-        while process.is_alive() and not all(os.path.exists(f"{results}.{node}.outcome") for node in node_ids):
+        while not all(os.path.exists(f"{results}.{node}.outcome") for node in node_ids):
+            if not process.is_alive():
+                return await self.end(ticket, folder, handle, 0)
+
             await asyncio.sleep(NEAR_LOOK)
 
         return {}
 
     def find(self, ticket: str, folder: str, forbid: bool) -> Answer:
-        """Return the handle of a job or None; then, if told to, see to it that it never starts."""
+        """Return the handle of a job or None, and whether it may still start; first, if told to, bar it."""
         results = os.path.join(folder, "results", ticket)
 
         if forbid:
-            # The order to start may still be under way; this name taken, no runner begins.
-            # Where the folder has gone there is nothing to start.
-            with suppress(FileExistsError, FileNotFoundError):
-                os.mkdir(os.path.dirname(results))
-
-            with suppress(FileExistsError, FileNotFoundError):
-                os.symlink(NOBODY, results + ".process")
+            bar(results)
 
         handle = read_handle(results)
-        return {"handle": None if handle == NOBODY else handle}
+        return {"handle": None if handle == NOBODY else handle, "starting": handle is None and ticket in self._births}
 
-    async def remove(self, folder: str, workdir: str) -> Answer:
-        """Remove all files of a job, and the folder in which it ran if it left nothing there."""
-        gone = folder + ".gone"
+    async def release(self, ticket: str, folder: str, workdir: str, keep: bool) -> Answer:
+        """Let the job start no more, end what has started all the same, and remove its files and empty folders."""
+        handle = self.find(ticket, folder, True)["handle"]
 
-        # In one step, so that nothing that comes late finds half of it.
-        with suppress(FileNotFoundError):
-            os.rename(folder, gone)
-            await asyncio.get_running_loop().run_in_executor(None, shutil.rmtree, gone)
+        if handle is not None and not has_ended(os.path.join(folder, "results", ticket)):
+            await self.end(ticket, folder, handle, 0)
+
+        if not keep:
+            # In one step, so that nothing that comes late finds half of it.
+            with suppress(FileNotFoundError):
+                os.rename(folder, folder + ".gone")
+
+            with suppress(FileNotFoundError):
+                await asyncio.get_running_loop().run_in_executor(None, shutil.rmtree, folder + ".gone")
 
         for place in (workdir, os.path.dirname(workdir)) if workdir else ():
             with suppress(OSError):
@@ -211,6 +223,8 @@ class Agent:
         try:
             answer = getattr(self, do)(**request)
             answer = await answer if asyncio.iscoroutine(answer) else answer
+        except ElsewhereError:
+            answer = {"elsewhere": os.uname().nodename}
         except (OSError, RefusalError) as error:
             answer = {"error": str(error)}
         except Exception:
@@ -223,14 +237,18 @@ class Agent:
         bundle = os.path.join(folder, "bundle.pyz")
         birth = self._births[ticket] = asyncio.get_running_loop().create_future()
         order = {"ticket": ticket, "bundle": bundle, "arguments": arguments, "tag": uuid.uuid4().hex}
-        self._nursery.send(json.dumps(order).encode())
-        ended = self._ends[await birth]
 
-        while read_handle(results) is None:
-            if ended.is_set():
-                raise RefusalError(f"the runner ended before it had begun: {read_log(folder)}")
+        try:
+            self._nursery.send(json.dumps(order).encode())
+            ended = self._ends[await birth]
 
-            await asyncio.sleep(NEAR_LOOK)
+            while read_handle(results) is None:
+                if ended.is_set():
+                    raise RefusalError(f"the runner ended before it had begun: {read_log(folder)}")
+
+                await asyncio.sleep(NEAR_LOOK)
+        finally:
+            self._births.pop(ticket, None)
 
     def _on_nursery(self) -> None:
         message = self._nursery.recv(65536)
@@ -245,9 +263,9 @@ class Agent:
             self._ends.pop(word["ended"]).set()
         elif "pid" in word:
             self._ends[word["pid"]] = asyncio.Event()
-            self._births.pop(word["ticket"]).set_result(word["pid"])
+            self._births[word["ticket"]].set_result(word["pid"])
         else:
-            self._births.pop(word["ticket"]).set_exception(RefusalError(word["error"]))
+            self._births[word["ticket"]].set_exception(RefusalError(word["error"]))
 
 
 def say(message: dict[str, Any]) -> None:
@@ -255,12 +273,21 @@ def say(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def main(workdir: str, silence: float) -> None:
-    """Become the agent and its nursery; return when the line has closed."""
+def main(mark: str, workdir: str, silence: float) -> None:
+    """Become the agent and its nursery; return when the line has closed.
+
+    Args:
+        mark: What stands before the first word, so that nobody takes the talk of a login script for it.
+    """
+    sys.stdout.write(f"\n{mark}")
+
     try:
         path = make_workdir(workdir)
     except OSError as error:
-        say({"agent": "refuses", "error": f"{error.strerror}: {error.filename}"})
+        say({"error": f"{error.strerror}: {error.filename}"})
+        return
+    except RefusalError as error:
+        say({"error": str(error)})
         return
 
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -271,5 +298,5 @@ def main(workdir: str, silence: float) -> None:
         os._exit(0)
 
     there.close()
-    say({"agent": "ready", "workdir": path})
+    say({"workdir": path, "host": os.uname().nodename})
     asyncio.run(Agent(here, silence)._serve())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from typing import Any, Dict
 
-from .processes import Process
+from .processes import Process, RefusalError
 
 #: What stands in the place of a job handle when a job must not start any more.
 NOBODY = "nobody"
@@ -19,9 +20,18 @@ Answer = Dict[str, Any]
 
 
 def make_workdir(workdir: str) -> str:
-    """Make the folder for all jobs and return where it is."""
+    """Make the folder for all jobs, for this user alone, and return where it is."""
     path = os.path.abspath(os.path.join(os.path.expanduser("~"), os.path.expandvars(os.path.expanduser(workdir))))
-    os.makedirs(path, exist_ok=True)
+    missing = [path]
+
+    while not os.path.exists(missing[-1]):
+        missing.append(os.path.dirname(missing[-1]))
+
+    for folder in reversed(missing[:-1]):
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+
+    check_private(path)
 
     if not os.access(path, os.W_OK | os.X_OK):
         raise PermissionError(13, "Permission denied", path)
@@ -29,11 +39,49 @@ def make_workdir(workdir: str) -> str:
     return path
 
 
+def make_folder(path: str) -> None:
+    """Make the folder of a job, unless an order whose answer was lost has."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if os.path.islink(path):
+            raise RefusalError(f"{path} is a symbolic link, which nobody here has made") from None
+
+        check_private(path)
+
+
+def check_private(folder: str) -> None:
+    """Refuse a folder in which others could change what runs there."""
+    found = os.stat(folder)
+
+    if found.st_uid != os.getuid():
+        raise RefusalError(f"{folder} belongs to the user {found.st_uid}, not to this one; name another folder")
+
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        raise RefusalError(
+            f"{folder} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}), who could change what "
+            f"runs there; take that from them with: chmod go-w {folder}"
+        )
+
+
+def bar(results: str) -> None:
+    """See to it that nobody begins a job who has not begun; where its folder has gone there is nothing to begin."""
+    # Who opens a folder of a network file system sees what others have written there since.
+    os.close(os.open(os.path.dirname(os.path.dirname(os.path.dirname(results))), os.O_RDONLY))
+
+    with suppress(FileExistsError, FileNotFoundError):
+        os.mkdir(os.path.dirname(results), 0o700)
+
+    with suppress(FileExistsError, FileNotFoundError):
+        os.symlink(NOBODY, results + ".process")
+
+
 def has_ended(results: str) -> bool:
     return os.path.lexists(results + ".ended")
 
 
 def read_handle(results: str) -> str | None:
+    """Return the handle of who has begun a job, `NOBODY` if it is barred, None if nobody has."""
     try:
         return os.readlink(results + ".process")
     except FileNotFoundError:
