@@ -122,5 +122,5 @@ def test_of_a_container_that_was_started_anew_it_is_not_known_whether_the_old_on
     result = ct.get_result(dispatch_id, wait=True, timeout=20)
 
     assert result.status == Status.FAILED
-    assert "given up by" in result.error
+    assert "given up by" in result.get_node_result(0)["error"]
     two.clear()
