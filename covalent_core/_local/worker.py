@@ -20,7 +20,7 @@ from covalent_core._executors.bundle import runner_file
 from covalent_core._home import find_home
 from covalent_core._runner.processes import start_time
 from covalent_core._runner.protocol import MESSAGE_BYTES, OUTPUTS, TAG
-from covalent_core.backend.processes import Place, ProcessHandle
+from covalent_core.backend.processes import ProcessHandle
 
 
 class Worker:
@@ -40,7 +40,7 @@ class Worker:
             fcntl.flock(lock, fcntl.LOCK_EX)
             ends = (far.fileno(), lock.fileno())
             self._process = DetachedProcess(
-                [python, str(runner_file(find_home())), "--serve", *map(str, ends), str(folder), str(Place.here())],
+                [python, str(runner_file(find_home())), "--serve", *map(str, ends), str(folder)],
                 pass_fds=ends,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

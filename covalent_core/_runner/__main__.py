@@ -24,7 +24,7 @@ def main(arguments: List[str]) -> None:
     handle = own_handle()
 
     if serving():
-        serve(handle, int(arguments[1]), int(arguments[2]), *arguments[3:])
+        serve(handle, int(arguments[1]), int(arguments[2]), arguments[3])
         return
 
     with zipfile.ZipFile(sys.argv[0]) as bundle:
@@ -46,11 +46,11 @@ def main(arguments: List[str]) -> None:
     os._exit(0)
 
 
-def serve(handle: str, line: int, lock: int, folder: str, place: str) -> None:
+def serve(handle: str, line: int, lock: int, folder: str) -> None:
     output = os.path.join(folder, os.environ[TAG])
     load()
     begin_guarded(partial(bury_server, output), line)
-    Supervisor(f"{handle}@{place}", output, socket.socket(fileno=line), lock).serve()
+    Supervisor(handle, output, socket.socket(fileno=line), lock).serve()
 
 
 def share(handle: str, job: Dict[str, Any], runner: str) -> None:
