@@ -1,12 +1,24 @@
-"""What must pass. ``nox --list`` shows the sessions; ``nox`` runs all of them, ``nox -s tests -- -k cancel`` a part."""
+"""What must pass. ``nox --list`` shows the sessions; ``nox`` runs all of them, ``nox -s tests -- -k cancel`` a part.
+
+``nox -s plugins -- ssh -k cancel`` runs a part of the tests of one plugin. The plugins need programs of this machine,
+which each names in its pyproject.toml. Root gets those that are missing installed. For anybody else nox says which are
+missing and how to get them, runs all that can run without them, and says at the end what it has left out; where
+``CI=true``, that is a failure.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from itertools import takewhile
 from pathlib import Path
 
 import nox
+
+sys.path.append("tests")
+
+from programs import find, installation, is_complete_run, left_out, missing_programs
 
 # The interpreter that runs nox is the one that is tested; none is fetched from elsewhere.
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
@@ -16,29 +28,21 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "types", "tests", "plugins", "package"]
+# The plugins last: what they leave out is said at the end.
+nox.options.sessions = ["lint", "types", "tests", "package", "plugins"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
 
+#: What is worth a look when the tests have become slow.
+SLOWEST = "--durations=10"
+
 #: Most tests wait most of the time: for processes to start, to end, to be gone. What takes long is collected first.
-SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "--durations=10")
 
 #: Those of the plugins wait even more, for hosts and clusters, and the suite for executors is most of them.
 SUITES_SIDE_BY_SIDE = ("--numprocesses=5", "--dist=load", "--maxschedchunk=1")
-
-#: What the tests of the plugins need of the machine: a program, and the Debian package that brings it.
-PROGRAMS = {
-    "/usr/sbin/sshd": "openssh-server",
-    "/usr/sbin/ip": "iproute2",
-    "/usr/sbin/munged": "munge",
-    "/usr/sbin/slurmctld": "slurmctld",
-    "/usr/sbin/slurmd": "slurmd",
-    "/usr/bin/sbatch": "slurm-client",
-    "/usr/sbin/slurmdbd": "slurmdbd",
-    "/usr/sbin/mariadbd": "mariadb-server-core",
-}
 
 #: What is installed is all there, and comes from the wheels.
 CHECK_INSTALLED = """
@@ -59,6 +63,8 @@ def lint(session: nox.Session) -> None:
     install_groups(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.install("--editable", ".")
+    session.run("lint-imports")
 
 
 @nox.session
@@ -78,7 +84,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests of the core, and those that hold the documentation to it."""
     install_groups(session, "test")
     session.install("--editable", ".")
-    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, SLOWEST, *session.posargs)
 
 
 @nox.session
@@ -100,19 +106,43 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def plugins(session: nox.Session) -> None:
-    """Run the tests of the plugins against real backends on this machine."""
-    missing = [package for program, package in PROGRAMS.items() if not Path(program).exists()]
-
-    if missing:
-        session.run("apt-get", "update", "--quiet", external=True)
-        session.run("apt-get", "install", "--yes", "--no-install-recommends", *missing, external=True)
-
+    """Run the tests of the plugins, or of those named first (`-- ssh -x`), against real backends on this machine."""
+    named = list(takewhile(lambda argument: argument in {plugin.name for plugin in PLUGINS}, session.posargs))
+    chosen = [plugin for plugin in PLUGINS if not named or plugin.name in named]
+    left = provide_programs(session, chosen)
     install_groups(session, "test")
     install_all(session)
 
-    for plugin in PLUGINS:
+    for plugin in chosen:
         with session.chdir(plugin):
-            session.run("pytest", *SUITES_SIDE_BY_SIDE, *session.posargs)
+            session.run("pytest", *SUITES_SIDE_BY_SIDE, SLOWEST, *session.posargs[len(named) :])
+
+    if left and is_complete_run():
+        session.error(left)
+    elif left:
+        session.warn(left)
+
+
+def provide_programs(session: nox.Session, chosen: list[Path]) -> str | None:
+    """Install what the tests of these plugins need if that is possible; return what is said of those left out."""
+
+    def missing() -> dict[str, dict[str, str]]:
+        return {plugin.name: missing_programs(plugin) for plugin in chosen}
+
+    packages = [package for programs in missing().values() for package in programs.values()]
+
+    if packages and os.getuid() == 0 and find("apt-get"):
+        # Whether it could bring all of them is seen by looking.
+        any_end = range(256)
+        session.run("apt-get", "update", "--quiet", external=True, success_codes=any_end)
+        session.run(*installation(packages), external=True, success_codes=any_end)
+
+    left = left_out(missing())
+
+    if left:
+        session.warn(left)
+
+    return left
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -45,7 +46,7 @@ def measure_covalent() -> float:
 
 
 def peak_of_dispatcher(home: str) -> float:
-    pid = Path(home, "dispatcher.lock").read_text()
+    pid = json.loads(Path(home, "dispatcher.lock").read_text())["pid"]
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(lines["VmHWM"].split()[0]) / 1024
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from covalent_core._compose.electron import Electron, electron, wait
     from covalent_core._compose.lattice import Lattice, lattice
     from covalent_core._model.cancellation import CancelOutcome, CancelTarget
-    from covalent_core._model.job import Job, Results
+    from covalent_core._model.job import Job, Perhaps, Results
     from covalent_core._model.status import Status
     from covalent_core._runner.deps import DepsBash, DepsCall, DepsPip
     from covalent_core._runner.task import Task, checkpoint, current_task
@@ -35,6 +35,7 @@ __all__ = [
     "Electron",
     "Job",
     "Lattice",
+    "Perhaps",
     "Result",
     "Results",
     "Status",
@@ -66,6 +67,7 @@ _HOMES = {
     "Electron": "_compose.electron",
     "Job": "_model.job",
     "Lattice": "_compose.lattice",
+    "Perhaps": "_model.job",
     "Result": "_client.result",
     "Results": "_model.job",
     "Status": "_model.status",

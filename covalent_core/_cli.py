@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from covalent_core.errors import CovalentError
 
@@ -59,8 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     cancelling.add_argument("dispatch_id")
     cancelling.add_argument("--task", type=int, action="append", metavar="NODE_ID", help="may be repeated")
     cancelling.add_argument("--reason")
+    cancelling.add_argument("--force", action="store_true", help="give up what cannot be confirmed to have ended")
 
     add("executors", _executors, "Show the installed executors.")
+
+    add("stop", _stop, "End the dispatcher; what runs goes on, and the next one takes it up.")
 
     serving = add("serve", _serve, "Run the dispatcher in the foreground.")
     serving.add_argument("--idle-seconds", type=float, help="end after so long without work (default: never)")
@@ -112,12 +116,19 @@ def _show(options: argparse.Namespace) -> None:
 def _nodes_table(result: Result) -> Any:
     from rich.table import Table
 
-    table = Table("node", "status", "job handle", "error", title=f"{result.name} {result.dispatch_id}: {result.status}")
+    table = Table(
+        "node",
+        "status",
+        "job handle",
+        "error, or what it waits for",
+        title=f"{result.name} {result.dispatch_id}: {result.status}",
+    )
 
     for label, node_id in result.nodes():
         node = result.get_node_result(node_id)
         error = (node["error"] or "").strip().splitlines()
-        table.add_row(label, _coloured(node["status"]), node["job_handle"] or "", error[-1] if error else "")
+        words = error[-1] if error else f"waiting: {node['waiting']}" if node["waiting"] else ""
+        table.add_row(label, _coloured(node["status"]), node["job_handle"] or "", words)
 
     return table
 
@@ -125,7 +136,7 @@ def _nodes_table(result: Result) -> Any:
 def _cancel(options: argparse.Namespace) -> None:
     from covalent_core._client.api import cancel
 
-    outcome = cancel(options.dispatch_id, options.task, reason=options.reason)
+    outcome = cancel(options.dispatch_id, options.task, reason=options.reason, force=options.force)
     print(outcome)
     raise SystemExit(0 if outcome else 2)
 
@@ -148,15 +159,48 @@ def _executors(options: argparse.Namespace) -> None:
 def _serve(options: argparse.Namespace) -> None:
     from covalent_core._dispatch.dispatcher import Dispatcher
     from covalent_core._home import find_home
+    from covalent_core._lock import last_holder, this_process
 
     # Of the libraries that executors use only what the user should know: some tell of each command.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("covalent_core").setLevel(logging.INFO)
     home = find_home()
 
-    if not Dispatcher(home, idle_seconds=options.idle_seconds).serve() and options.idle_seconds is None:
-        print(f"another dispatcher serves {home.folder}", file=sys.stderr)
-        raise SystemExit(1)
+    try:
+        served = Dispatcher(home, idle_seconds=options.idle_seconds).serve()
+    except CovalentError:
+        raise
+    except Exception:
+        logging.getLogger(__name__).exception("the dispatcher of %s, %s, has failed", home.folder, this_process())
+        _end_process(1)
+
+    if not served and options.idle_seconds is None:
+        print(f"{last_holder(home) or 'another dispatcher'} serves {home.folder}", file=sys.stderr)
+        _end_process(1)
+
+    _end_process(0)
+
+
+def _end_process(code: int) -> NoReturn:
+    """End this process, not only its main thread: blocking hooks may go on waiting in others for hours."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _stop(options: argparse.Namespace) -> None:
+    from covalent_core._client.spawn import stop_dispatcher
+    from covalent_core._home import find_home
+
+    home = find_home()
+    ended = stop_dispatcher(home)
+
+    if ended is None:
+        print(f"No dispatcher serves {home.folder}.")
+        raise SystemExit(2)
+
+    print(f"Ended the dispatcher of {home.folder}: {ended}. What runs goes on, and the next one takes it up.")
 
 
 def _coloured(status: Any) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from covalent_core.errors import ExecutorOptionError, StoreError
 
@@ -60,10 +62,11 @@ class Home:
         return self.folder / "dispatcher.log"
 
     def create(self) -> None:
-        """Make the folder, readable by its user alone.
+        """Make the folder, and see to it that nobody but its user can read or write in it.
 
         Raises:
-            StoreError: The folder is on a network file system, or this is not Linux.
+            StoreError: The folder is somebody else's, cannot be made, or is on a network file system; or this is not
+                Linux.
         """
         if sys.platform != "linux":
             raise StoreError(f"Covalent Core runs on Linux, and this is {sys.platform}")
@@ -71,7 +74,59 @@ class Home:
         refuse_network_file_system(self.folder, Path("/proc/self/mountinfo").read_text())
 
         for folder in (self.folder, self.values, self.jobs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(folder)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that belongs to this user alone, or make the one that is there so.
+
+    What is in it are pickles and programs: who can write there, runs code as this user.
+
+    Raises:
+        StoreError: It cannot be made, or it is somebody else's.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The link first: whose it is decides where it leads to tomorrow.
+        refuse_owner_of(folder, folder.lstat())
+        found = folder.stat()
+        refuse_owner_of(folder, found)
+
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise StoreError(
+            f"the folder {folder} of the store cannot be made: {error.strerror}; "
+            "name another with COVALENT_CORE_HOME, or remove what is there"
+        ) from error
+
+
+def refuse_owner_of(folder: Path, found: os.stat_result) -> None:
+    """Raise if a folder, or a link to one, belongs to somebody else.
+
+    Raises:
+        StoreError: It does.
+    """
+    if found.st_uid != os.geteuid():
+        kind = "link" if stat.S_ISLNK(found.st_mode) else "folder"
+        raise StoreError(
+            f"the {kind} {folder} belongs to {user_name(found.st_uid)} and you are {user_name(os.geteuid())}: who owns "
+            "it could run code as you; name a folder of your own with: export COVALENT_CORE_HOME=<folder>"
+        )
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def open_private(file: Path, mode: str) -> IO[Any]:
+    """Open a file that only its user can read, and so lock, from now on; it is made if it is not there."""
+    opened = open(file, mode, opener=lambda path, flags: os.open(path, flags | os.O_CREAT, 0o600))
+    os.fchmod(opened.fileno(), 0o600)
+    return opened
 
 
 def find_home() -> Home:
@@ -112,10 +167,10 @@ def refuse_network_file_system(folder: Path, mountinfo: str) -> None:
     kind = file_system_of(folder.resolve(), mountinfo)
 
     if kind in NETWORK_FILE_SYSTEMS:
-        local = f"/var/tmp/covalent-core-{os.getuid()}"  # noqa: S108  (one folder a user, made with mode 0700)
         raise StoreError(
             f"the store cannot be in {folder}: that is a network file system ({kind}), where several hosts would "
-            f"corrupt it; put it on a disk of this host with: export COVALENT_CORE_HOME={local}"
+            "corrupt it; name a folder of yours on a disk of this host (df --local lists them): "
+            "export COVALENT_CORE_HOME=<folder>"
         )
 
 

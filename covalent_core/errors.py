@@ -9,15 +9,15 @@
     │   ├── SublatticeNodeError        a single node of a sublattice was to be cancelled
     │   ├── GraphError                 the lattice says something that cannot become a graph
     │   └── ResultTimeoutError         the dispatch had not ended when the time was up
-    ├── DispatcherError                the dispatcher process could not be started
+    ├── DispatcherError                .dispatch_id .outcome: no dispatcher process could be started, or each fails
     ├── StoreError                     the store cannot be used where it is
     ├── ExecutorError
     │   ├── ExecutorNotFoundError      no installed plugin brings this executor
     │   ├── ExecutorOptionError        an option is unknown, mistyped or must not be stored
     │   ├── ExecutorPluginError        the plugin's hooks do not fit the hookspecs
-    │   ├── JobEndedError              .retry: the backend ended a job before its task was through
-    │   ├── BackendUnreachableError    .refused: the backend gives no answer, or lets nobody in; later it may
-    │   └── NotNow                     .reason .retry_after: the backend takes no more jobs for the moment
+    │   ├── BackendUnreachableError    .refused: the backend could not be asked; it is asked again
+    │   ├── NotNow                     .reason .retry_after: the backend takes no further job at the moment
+    │   └── JobEndedError              .retry: the backend ended a job before its task was through
     ├── DependencyError                what a task needs before it runs could not be had
     └── TaskError                      .dispatch_id .node_id
         ├── TaskRuntimeError           .step .stderr: a task failed
@@ -58,7 +58,17 @@ class ResultTimeoutError(DispatchError, TimeoutError):
 
 
 class DispatcherError(CovalentError):
-    """The dispatcher process could not be started; what was dispatched is stored and waits."""
+    """The dispatcher process could not be started, or fails again and again; what is in the store waits for it.
+
+    Attributes:
+        dispatch_id: The dispatch that the call has stored or was about, where there is one.
+        outcome: What the call of ``ct.cancel`` did, where it was one: the order is on disk.
+    """
+
+    def __init__(self, message: str = "", *, dispatch_id: Optional[str] = None, outcome: object = None) -> None:
+        super().__init__(message)
+        self.dispatch_id = dispatch_id
+        self.outcome = outcome
 
 
 class StoreError(CovalentError):
@@ -81,6 +91,38 @@ class ExecutorPluginError(ExecutorError):
     """A plugin's hooks do not fit the hookspecs, or one of them gave what it must not give."""
 
 
+class BackendUnreachableError(ExecutorError):
+    """A backend could not be asked. Out of a hook it means: call it again, nothing is known.
+
+    The core does so with growing pauses, for as long as it takes, and the node says what it waits for.
+
+    Attributes:
+        refused: Whether somebody is there and has said no, as to a key that has expired: asked again only after
+            minutes, for who is refused often is locked out.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+class NotNow(ExecutorError):
+    """Out of `provision`: the backend has not taken the job because it has enough of them; it may take it later.
+
+    The core holds the jobs of the executor back and lets one of them ask again when the pause is over. That costs no
+    attempt, and a cancel ends the waiting at once.
+
+    Attributes:
+        reason: Why not, as the backend says it.
+        retry_after: Seconds until one job asks again.
+    """
+
+    def __init__(self, reason: str, retry_after: float = 30.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
 class JobEndedError(ExecutorError):
     """The backend, or somebody at the backend, has ended a job before its task was through.
 
@@ -92,33 +134,6 @@ class JobEndedError(ExecutorError):
     def __init__(self, message: str, *, retry: bool = True) -> None:
         super().__init__(message)
         self.retry = retry
-
-
-class BackendUnreachableError(ExecutorError):
-    """The backend cannot be asked now. Out of a hook it ends nothing: the hook is called again, with growing pauses.
-
-    Attributes:
-        refused: Whether it said no, to a login for example, and should be asked again only after minutes; otherwise
-            its answer is lost.
-    """
-
-    def __init__(self, message: str, *, refused: bool = False) -> None:
-        super().__init__(message)
-        self.refused = refused
-
-
-class NotNow(ExecutorError):
-    """The backend takes no more jobs for the moment: one is started later. Raised by `provision`.
-
-    Attributes:
-        reason: Why, in the words of the backend.
-        retry_after: Seconds after which to ask again.
-    """
-
-    def __init__(self, reason: str, retry_after: float = 30.0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.retry_after = retry_after
 
 
 class DependencyError(CovalentError):

@@ -18,6 +18,11 @@ The core calls the hooks in the order pickle, upload, provision, run, fetch, rel
 before the next one starts, and a dispatcher that comes after a crash goes on at the first that has no output. Before
 each one the core looks whether the job has been cancelled; once it has, only `cancel`, `find` and `release` are
 called.
+
+Nothing ends a job but a positive word about this job from somebody who would know. A look at a backend has three
+answers: alive, over, not known. A hook that cannot know, because its backend does not answer or because a list leaves
+the job out, raises `BackendUnreachableError` or, out of `find`, returns `Perhaps`: the core asks again with growing
+pauses, and the node says what it waits for.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from pluggy import HookimplMarker, HookspecMarker
 
 if TYPE_CHECKING:
-    from covalent_core._model.job import Job, Results
+    from covalent_core._model.job import Job, Perhaps, Results
 
 PROJECT = "covalent_core"
 
@@ -61,15 +66,18 @@ def provision(job: Job, location: str) -> str | None:
     """Ask the backend for compute, in the name of ``job.ticket``, and return the job handle.
 
     The task may start at once. Not interrupted by a cancel, for nobody could name the job then: it runs to its answer,
-    within a time limit, and `cancel` follows. If it raises, `find` decides whether the backend has taken the job.
+    within a time limit, and `cancel` follows. If it raises, `find` decides whether the backend has taken the job;
+    only `NotNow` says that it surely has not, and that it may later.
     """
 
 
 @hookspec(firstresult=True)
-def run(job: Job, location: str, job_handle: str) -> None:
-    """Return when the job has ended, however it ended. Raise only if the backend lost it.
+def run(job: Job, location: str, job_handle: str) -> str | None:
+    """Return when the job has ended, however it ended. Raise `JobEndedError` if the backend has ended it.
 
-    May be called again after a crash, by another process that knows only the handle. Interrupted by a cancel.
+    It may return last words of the backend, such as an exit code and the end of a log: they are shown where the runner
+    has left no outcome. May be called again after a crash, by another process that knows only the handle. Interrupted
+    by a cancel.
     """
 
 
@@ -107,15 +115,20 @@ def cancel_members(job: Job, location: str, job_handle: str, node_ids: list[int]
 
 
 @hookspec(firstresult=True)
-def find(job: Job, location: str) -> str | None:
-    """Return the job handle that the backend knows under this job's ticket, or None. Default: None.
+def find(job: Job, location: str) -> str | Perhaps | None:
+    """Return the job handle that the backend knows under this job's ticket, None, or `Perhaps`. Default: None.
 
     Called where `provision` may have been accepted but its answer was not stored. None means that nothing will come of
-    that request: one that is still on its way, because its dispatcher has died, is waited for or barred before. If
-    ``job.cancel_requested``, nothing may start under this ticket afterwards.
+    that request. Where that is not known, as while a request may still be on its way, `Perhaps` says so: the core asks
+    again, and after a while it sets ``job.barred``. If ``job.barred``, nothing may start under this ticket afterwards:
+    bar it first, then look.
     """
 
 
 @hookspec(firstresult=True)
 def release(job: Job, location: str | None) -> None:
-    """Remove what `upload` left. Called at the end of every job, whatever the end was. Default: nothing."""
+    """Remove what `upload` left, and let nothing start under this job's ticket any more. Default: nothing.
+
+    Called at the end of every job, whatever the end was, and again with growing pauses if it raises. An executor that
+    leaves files where they are, because its user wants to see them, bars the ticket all the same.
+    """

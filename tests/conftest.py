@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,17 +11,38 @@ from pathlib import Path
 import pytest
 from probes import Stops, arguments_of, ending, processes_of
 
+import covalent_core
 from covalent_core._client import spawn
 from covalent_core._executors import installed
 from covalent_core.testing._warm import WarmDispatcher
 
-PLUGINS = Path(__file__).parent / "plugins"
+HERE = Path(__file__).parent
+PLUGINS = HERE / "plugins"
+
+pytest_plugins = ["budget"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--wing", help="run the tests of one wing of the core: store, dispatch, ...")
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that at the end nobody waits for it alone."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+def pytest_configure(config: pytest.Config) -> None:
+    wing = config.getoption("wing")
+
+    if wing is None:
+        return
+
+    if wing not in wings():
+        raise pytest.UsageError(f"--wing {wing}: no such wing has tests of its own; these have: {', '.join(wings())}")
+
+    config.args = [str(HERE / wing)]
+
+
+def wings() -> list[str]:
+    """Return the parts of the core that have a folder of tests; `ground` is what all wings stand on."""
+    parts = {path.stem.lstrip("_") for path in Path(covalent_core.__file__).parent.glob("_[a-z]*")} | {"ground"}
+    return sorted(folder.name for folder in HERE.iterdir() if folder.is_dir() and folder.name in parts)
 
 
 @pytest.fixture
@@ -44,6 +66,20 @@ def tell(home: Path) -> None:
     with suppress(FileNotFoundError):
         print(*sorted(os.listdir(home / "jobs")), sep="\n")
         print((home / "dispatcher.log").read_text())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a test a disk with room for a bundle and little else."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(folder)], capture_output=True)
+
+    if mounted.returncode != 0:
+        pytest.skip("only root can make a small disk")
+
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ def test_a_test_that_is_named_exists(name: str) -> None:
     assert name in TESTS
 
 
-def test_each_of_the_twelve_points_is_beside_a_test() -> None:
-    section = PAGE.split("## The twelve points\n")[1].split("\n## ")[0]
+def test_each_of_the_thirteen_points_is_beside_a_test() -> None:
+    section = PAGE.split("## The thirteen points\n")[1].split("\n## ")[0]
     points = re.split(r"^\*\*(\d+)\. ", section, flags=re.MULTILINE)[1:]
 
-    assert [int(number) for number in points[::2]] == list(range(1, 13))
+    assert [int(number) for number in points[::2]] == list(range(1, 14))
     assert all("\n- `test_" in point for point in points[1::2])
 
 

@@ -123,7 +123,12 @@ def run_python(*command: str, cwd: Path, **environment: str) -> subprocess.Compl
 # --- what runs ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if code_of(page)], ids=name_of)
+#: Pages whose code takes long, and why.
+LONG = {"docs/writing-an-executor.md": pytest.mark.long("runs the workflows of two executors of its own")}
+CODE = [pytest.param(p, id=name_of(p), marks=LONG.get(name_of(p), ())) for p in PAGES if code_of(p)]
+
+
+@pytest.mark.parametrize("page", CODE)
 def test_the_code_of_a_page_runs(page: Path, home: Path, tmp_path: Path) -> None:
     files = tmp_path / "files"
     install_files(page, files)

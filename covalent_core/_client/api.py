@@ -5,17 +5,21 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, ParamSpec
+from math import isnan
+from operator import index
+from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex
 
-from covalent_core._client.spawn import ensure_dispatcher, is_served, ring, start_dispatcher
+from covalent_core._client.spawn import ensure_dispatcher, start_dispatcher
 from covalent_core._compose.lattice import Lattice, dump_for_redispatch
 from covalent_core._home import Home, find_home
 from covalent_core._model.graph import short
 from covalent_core._model.status import Status
-from covalent_core.errors import DispatchError, GraphError, ResultTimeoutError
+from covalent_core.errors import DispatcherError, DispatchError, GraphError, ResultTimeoutError
 
 if TYPE_CHECKING:
     from covalent_core._client.result import Result
@@ -38,6 +42,8 @@ def dispatch(lattice: Lattice[P, Any]) -> Callable[P, str]:
         GraphError: The lattice does what cannot become a graph.
         ExecutorError: An executor is not installed, its options are wrong, or its hooks do not fit.
         StoreError: The store cannot be used where it is.
+        DispatcherError: The dispatch is stored, and its id is in `dispatch_id`, but no dispatcher can be started or
+            each fails. Do not dispatch again: the next call that needs a dispatcher starts one for all that is stored.
     """
     if not isinstance(lattice, Lattice):
         raise GraphError(f"ct.dispatch takes a lattice, not {short(lattice)}; decorate the function with @ct.lattice")
@@ -47,9 +53,7 @@ def dispatch(lattice: Lattice[P, Any]) -> Callable[P, str]:
         # Both take a moment to start, so they start together.
         start_dispatcher(home)
         graph = lattice.build_graph(*args, **kwargs)
-        dispatch_id = _store(home).add_dispatch(_new_dispatch(lattice, graph, args, kwargs))
-        _wake(home)
-        return dispatch_id
+        return _store_and_wake(home, _new_dispatch(lattice, graph, args, kwargs))
 
     return dispatch_with
 
@@ -100,9 +104,7 @@ def redispatch(
         reusing.check_names(graph, replacements)
         new = _new_dispatch(lattice, graph, *given)
         new.reused = reusing.reusable(_store(home), dispatch_id, graph) if reuse_previous_results else {}
-        new_id = _store(home).add_dispatch(new)
-        _wake(home)
-        return new_id
+        return _store_and_wake(home, new)
 
     return redispatch_with
 
@@ -116,8 +118,13 @@ def get_result(dispatch_id: str, wait: bool = False, timeout: float | None = Non
     Raises:
         DispatchNotFoundError: There is no such dispatch.
         ResultTimeoutError: It had not ended when the time was up; it goes on.
+        DispatcherError: It has not ended, and no dispatcher can be started or each fails.
+        DispatchError: The timeout is not a number.
     """
     from covalent_core._client.result import Result
+
+    if timeout is not None and isnan(timeout):
+        raise DispatchError(f"timeout is {timeout!r}, expected a number of seconds, or None to wait for ever")
 
     home = find_home()
     store = _store(home)
@@ -125,12 +132,18 @@ def get_result(dispatch_id: str, wait: bool = False, timeout: float | None = Non
     if wait:
         _wait(home, store, dispatch_id, timeout)
     elif not store.get_status(dispatch_id).terminal:
-        _wake(home)
+        _wake(home, dispatch_id)
 
     return Result(store, dispatch_id)
 
 
-def cancel(dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: str | None = None) -> CancelOutcome:
+def cancel(
+    dispatch_id: str,
+    task_ids: Iterable[SupportsIndex] | SupportsIndex | None = None,
+    *,
+    reason: str | None = None,
+    force: bool = False,
+) -> CancelOutcome:
     """Cancel a dispatch, or some of its nodes with everything downstream of them.
 
     When this returns, the order is on disk: what had not started never will, what runs is being ended, and whatever it
@@ -138,8 +151,11 @@ def cancel(dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: s
     Called again for a node that is CANCELLING, it asks for another attempt now.
 
     Args:
-        task_ids: Node ids, as ``print(result)`` shows them. None cancels the whole dispatch.
+        task_ids: Node ids, as ``print(result)`` shows them, or one of them. None cancels the whole dispatch.
         reason: Kept, and shown as the error. Default: "Cancelled by user".
+        force: Do not wait for ever for a proof that may never come, as where a host is gone for good. One more attempt
+            is made; what it does not confirm to have ended is given up: FAILED, with an error that says who gave it up
+            and what is not known. CANCELLED stays the word for what is proven.
 
     Returns:
         What became of each target. True if this call stopped anything, false if it came too late.
@@ -148,18 +164,19 @@ def cancel(dispatch_id: str, task_ids: Sequence[int] | None = None, *, reason: s
         DispatchNotFoundError: There is no such dispatch.
         NodeNotFoundError: It has no such node; then nothing is cancelled.
         SublatticeNodeError: The nodes are those of a sublattice, which can be cancelled only as a whole.
+        DispatchError: What is given for the nodes are no integers; then nothing is cancelled.
+        DispatcherError: The order is on disk, and what it did is in `outcome`, but what runs is not being ended: no
+            dispatcher can be started or each fails.
     """
     from covalent_core._store.orders import request_cancel
 
-    for node_id in task_ids or ():
-        if not isinstance(node_id, int) or isinstance(node_id, bool):
-            raise DispatchError(f"task_ids takes node ids, which are integers, not {node_id!r}")
-
     home = find_home()
-    outcome = request_cancel(_store(home), dispatch_id, task_ids, reason or BY_USER, _client())
+    named = _node_ids(task_ids)
+    outcome = request_cancel(_store(home), dispatch_id, named, reason or BY_USER, _client(), force=force)
 
-    if not _store(home).get_status(dispatch_id).terminal:
-        _wake(home)
+    with _saying(f"the cancel is on disk: {outcome}", dispatch_id=dispatch_id, outcome=outcome):
+        if not _store(home).get_status(dispatch_id).terminal:
+            ensure_dispatcher(home)
 
     return outcome
 
@@ -194,6 +211,31 @@ def _new_dispatch(lattice: Lattice[Any, Any], graph: TransportGraph, args: Any, 
     return NewDispatch(graph, _client(), *shown, *dump_for_redispatch(lattice, args, kwargs))
 
 
+def _node_ids(task_ids: Iterable[SupportsIndex] | SupportsIndex | None) -> list[int] | None:
+    if task_ids is None:
+        return None
+
+    several = isinstance(task_ids, Iterable) and not isinstance(task_ids, (str, bytes))
+    return [_node_id(item) for item in (task_ids if several else [task_ids])]  # type: ignore[union-attr]
+
+
+def _node_id(given: Any) -> int:
+    try:
+        if not isinstance(given, bool):
+            # The integers of NumPy and others are integers as well.
+            return index(given)
+    except TypeError:
+        pass
+
+    raise DispatchError(f"task_ids takes node ids, which are integers, not {given!r}")
+
+
+def _store_and_wake(home: Home, new: NewDispatch) -> str:
+    dispatch_id = _store(home).add_dispatch(new)
+    _wake(home, dispatch_id)
+    return dispatch_id
+
+
 def _wait(home: Home, store: Store, dispatch_id: str, timeout: float | None) -> None:
     deadline = None if timeout is None else time.monotonic() + timeout
     pause, looked = 0.001, 0.0
@@ -201,7 +243,7 @@ def _wait(home: Home, store: Store, dispatch_id: str, timeout: float | None) -> 
     while not (status := store.get_status(dispatch_id)).terminal:
         # A dispatcher that has died is brought back by whoever waits.
         if time.monotonic() - looked > 0.5:
-            _wake(home)
+            _wake(home, dispatch_id)
             looked = time.monotonic()
 
         if deadline is not None and time.monotonic() >= deadline:
@@ -211,11 +253,23 @@ def _wait(home: Home, store: Store, dispatch_id: str, timeout: float | None) -> 
         pause = min(pause * 1.5, 0.025)
 
 
-def _wake(home: Home) -> None:
-    if is_served(home):
-        ring(home)
-    else:
+def _wake(home: Home, dispatch_id: str) -> None:
+    with _saying(f"dispatch {dispatch_id} is stored and waits", dispatch_id=dispatch_id):
         ensure_dispatcher(home)
+
+
+@contextmanager
+def _saying(what: str, **known: Any) -> Iterator[None]:
+    """Let nothing that goes wrong hide what is on disk already: whoever does not hear of it would do it twice."""
+    try:
+        yield
+    except Exception as error:
+        raise DispatcherError(f"{what}; {error}", **known) from (None if isinstance(error, DispatcherError) else error)
+    except BaseException as interruption:
+        if sys.version_info >= (3, 11):
+            interruption.add_note(what)
+
+        raise
 
 
 @cache
@@ -231,4 +285,10 @@ def _store(home: Home) -> Store:
 
 
 def _client() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container the user may have a number and no name.
+        user = f"uid {os.getuid()}"
+
+    return f"{user}@{socket.gethostname()} (process {os.getpid()})"

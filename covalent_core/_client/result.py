@@ -79,7 +79,8 @@ class Result:
         Returns:
             node_id, node_name, status, output, error (text with the traceback), exception (`TaskError` or None),
             stdout, stderr, start_time, end_time, cancel_requested, attempt (0 for the first), attempts (the failed ones
-            before: attempt, start_time, end_time, error, step, stdout, stderr), job_handle, progress,
+            before: attempt, start_time, end_time, error, step, stdout, stderr), job_handle, progress, waiting (what its
+            job waits for, or None),
             sublattice_result (`Result` or None), and cancelling: since, attempts, error and next attempt of a cancel
             that could not be confirmed yet, or None.
 
@@ -105,6 +106,7 @@ class Result:
             "sublattice_result": self._sublattice(node_id),
             "job_handle": job.handle if job else None,
             "progress": job.progress if job else None,
+            "waiting": _waiting(row, job),
             "cancelling": _cancelling(row, job),
         }
 
@@ -120,7 +122,7 @@ class Result:
         """Return every cancel of this dispatch, oldest first.
 
         Returns:
-            client (who), time (when), reason (why), task_ids (None for the whole dispatch), and targets: by node id
+            client (who), time (when), reason (why), force, task_ids (None for the whole dispatch), targets: by node id
             what became of each, as in `CancelTarget.outcome`.
         """
         return [
@@ -128,6 +130,7 @@ class Result:
                 "client": row.client,
                 "time": _time(row.at),
                 "reason": row.reason,
+                "force": row.force,
                 "task_ids": None if row.task_ids is None else json.loads(row.task_ids),
                 "targets": targets,
             }
@@ -164,6 +167,9 @@ class Result:
     def _line(self, row: Row[Any]) -> str:
         line = f"{_name(row)}: {_shown(lambda: self._output(row))}"
         cancelling = _cancelling(row, self._jobs.get(row.node_id))
+
+        if waiting := _waiting(row, self._jobs.get(row.node_id)):
+            line += f" [waiting: {waiting}]"
 
         if cancelling is None or not cancelling["error"]:
             return line
@@ -247,6 +253,10 @@ def _name(row: Row[Any]) -> str:
 
 def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def _waiting(row: Row[Any], job: Row[Any] | None) -> str | None:
+    return None if job is None or Status(row.status).terminal else job.waiting
 
 
 def _cancelling(row: Row[Any], job: Row[Any] | None) -> dict[str, Any] | None:

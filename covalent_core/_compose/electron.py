@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from covalent_core._compose.building import GraphBuilder, builder_at_work, is_composing
 from covalent_core._compose.outputs import NodeOutput
 from covalent_core._model.graph import ExecutorSpec, short
-from covalent_core._model.task_options import check_options
+from covalent_core._model.task_options import check_executor, check_options
 from covalent_core._runner.deps import Deps, Prepared
 from covalent_core.errors import GraphError
 
@@ -41,6 +41,7 @@ class Electron(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function = function
         self.executor = executor
+        check_executor(executor)
         self.deps = deps or Deps()
         self.options = check_options(f"electron {self.name}", options or {})
 
@@ -131,6 +132,7 @@ def electron(
 
     Raises:
         GraphError: An option is unknown or does not fit.
+        ExecutorOptionError: The executor's `max_workers`, `grace` or `pack` does not fit.
     """
     deps = Deps(deps_pip, deps_bash, call_before, call_after)
 

@@ -11,7 +11,7 @@ from covalent_core._compose.electron import Electron, check_call, describe
 from covalent_core._compose.pickling import dumps
 from covalent_core._model.exchange import to_json
 from covalent_core._model.graph import SUBLATTICE, ExecutorSpec, Role, TransportGraph, short
-from covalent_core._model.task_options import check_options, check_pack
+from covalent_core._model.task_options import check_executor, check_options, check_pack
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +39,7 @@ class Lattice(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function = function
         self.executor = executor
+        check_executor(executor)
         self.options = check_options(f"lattice {self.name}", options or {})
         self.timeout = check_options(f"lattice {self.name}", {"timeout": timeout}).get("timeout")
         self.pack = check_pack(f"lattice {self.name}", pack)
@@ -172,6 +173,7 @@ def lattice(
 
     Raises:
         GraphError: An option is unknown or does not fit.
+        ExecutorOptionError: The executor's `max_workers`, `grace` or `pack` does not fit.
     """
     options["timeout"] = task_timeout
 

@@ -1,43 +1,21 @@
-"""What a job has at its backend: asked for once, found again where the answer was lost, ended and that confirmed."""
+"""The compute of one job at its backend: asked for once, found again where the answer was lost, ended for sure."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from anyio import current_time, fail_after, move_on_after
 
-from anyio import CapacityLimiter, fail_after, move_on_after
-
-from covalent_core._dispatch.attempts import ATTEMPT_SECONDS, Attempts, pauses
-from covalent_core._executors.bound import RESULTS, TEXT, BoundExecutor, checked
-from covalent_core._model.job import Job, Results
+from covalent_core._dispatch.attempts import ATTEMPT_SECONDS, Attempts, pause_after, pauses
+from covalent_core._dispatch.calls import Calls, PackGivenUp
+from covalent_core._dispatch.turns import Shared
+from covalent_core._executors.bound import FOUND, RESULTS, TEXT, checked
+from covalent_core._model.job import Job, Perhaps, Results
 from covalent_core._stops import stop
-from covalent_core._store.journal import Journal
-from covalent_core.errors import TaskCancelledError
-
-log = logging.getLogger(__name__)
+from covalent_core.errors import BackendUnreachableError, ExecutorPluginError, NotNow, TaskCancelledError
 
 #: How long a backend may take to answer `provision`; after that `find` decides.
 PROVISION_SECONDS = 300.0
-
-
-class ExecutorSource(Protocol):
-    """Where a job gets its executor from: created when the first job of all that share it needs it.
-
-    Attributes:
-        ready: Whether it has been created.
-        slots: What limits how many of its jobs run at once, if anything does.
-    """
-
-    @property
-    def ready(self) -> bool: ...
-    @property
-    def slots(self) -> CapacityLimiter | None: ...
-    async def bound(self) -> BoundExecutor: ...
-
-
-class PackGivenUp(Exception):  # noqa: N818  (a signal, not an error)
-    """Nodes of this job are cancelled and the others start again in another one."""
+#: How long a request whose answer was lost may be on its way; after that its ticket is barred.
+FIND_SECONDS = 60.0
 
 
 class Compute:
@@ -52,45 +30,54 @@ class Compute:
     """
 
     def __init__(
-        self, job: Job, executor: ExecutorSource, journal: Journal, attempts: Attempts, *, asked: bool
+        self,
+        job: Job,
+        *,
+        executor: Shared,
+        calls: Calls,
+        attempts: Attempts,
+        asked: bool,
     ) -> None:
         self.asked = asked
         self.left: Results | None = None
         self._job = job
         self._executor = executor
-        self._journal = journal
+        self._calls = calls
         self._attempts = attempts
 
-    async def provision(self, begin: Callable[[str], Awaitable[BoundExecutor]]) -> str:
-        """Return the job handle. Not interrupted: whoever is asked must be able to say what it has accepted.
+    async def provision(self) -> str:
+        """Return the job handle. Not interrupted: whoever is asked must be able to say what it has accepted."""
 
-        Args:
-            begin: Looks for a cancel last thing before the hook is called, and returns the executor.
-        """
-        found = await self._find_patiently() if self.asked else None
+        async def ask() -> str:
+            found = await self._search() if self.asked else None
+            return found or await self._ask()
 
-        if found is not None:
-            return found
+        async def ask_in_turn() -> str:
+            return await self._executor.turns.ask(self._calls, ask)
 
-        executor = await begin("provision")
+        return await self._calls.until_reached("provision", ask_in_turn)
+
+    async def _ask(self) -> str:
+        """Ask the backend once; where it does not say whether it has taken the job, find out."""
+        executor = await self._calls.begin("provision")
         self.asked = True
         problem: Exception = TimeoutError(f"no answer within {PROVISION_SECONDS:g} s")
 
         with move_on_after(PROVISION_SECONDS, shield=True):
             try:
-                with self._journal.expecting():
-                    answer = await executor.call("provision", job=self._job, location=self._job.location)
-                    # The handle is committed with those of the jobs that are being provisioned at the same time.
-                    await stop("after-provision")
-
+                answer = await executor.call("provision", job=self._job, location=self._job.location)
+                await stop("after-provision")
                 return str(checked(executor, "provision", answer, TEXT))
-            except (TaskCancelledError, PackGivenUp):
+            except NotNow:
+                self.asked = False
+                raise
+            except (TaskCancelledError, PackGivenUp, ExecutorPluginError):
                 raise
             except Exception as error:
                 problem = error
 
         # The backend may have accepted the job and its answer may be lost.
-        found = await self._find_patiently()
+        found = await self._search()
 
         if found is not None:
             return found
@@ -99,7 +86,11 @@ class Compute:
         raise problem
 
     async def end(self) -> None:
-        """Return when the executor has confirmed that nothing of the job is alive; try until it has."""
+        """Return when the executor has confirmed that nothing of the job is alive; try until it has.
+
+        Raises:
+            GivenUp: Somebody does not want to wait for that any more.
+        """
         if self.asked or self._job.job_handle is not None:
             await self._attempts.make(self._end_once)
             self.asked, self._job.job_handle = False, None
@@ -107,7 +98,13 @@ class Compute:
     async def _end_once(self) -> None:
         """Ask the executor to end the job; when this returns, nothing of it is alive."""
         job = self._job
-        job.job_handle = job.job_handle or await self._find()
+        job._bar = True
+        found = job.job_handle or await self._find()
+
+        if isinstance(found, Perhaps):
+            raise BackendUnreachableError(found.why)
+
+        job.job_handle = found
 
         if job.job_handle is not None:
             executor = await self._executor.bound()
@@ -116,22 +113,34 @@ class Compute:
             left = await executor.call("cancel", task_metadata=job.task_metadata, **arguments)
             self.left = left if isinstance(left, RESULTS) else None
 
-    async def _find_patiently(self) -> str | None:
-        """Return what the backend knows under our ticket, however long it takes to answer."""
+    async def _search(self) -> str | None:
+        """Return what the backend knows under our ticket, or None on its word that nothing will come of a request."""
+        latest = current_time() + FIND_SECONDS
+
         for pause in pauses():
             self._job.raise_if_cancel_requested()
+            self._job._bar = self._job._bar or current_time() > latest
+            found, seconds = await self._look(pause)
 
-            try:
-                with fail_after(ATTEMPT_SECONDS):
-                    return await self._find()
-            except Exception as error:
-                log.warning("job %s: find failed, trying again in %.1f s: %r", self._job.ticket, pause, error)
+            if not isinstance(found, Perhaps):
+                self._calls.report_waiting("")
+                return found
 
-            await self._attempts.pause(pause)
+            self._calls.report_waiting(f"it is not known whether the backend has taken the job: {found.why}")
+            await self._attempts.pause(seconds)
 
         raise AssertionError("the pauses do not end")
 
-    async def _find(self) -> str | None:
+    async def _look(self, pause: float) -> tuple[str | Perhaps | None, float]:
+        """Return what one call of `find` has given, and how long to wait for the next."""
+        try:
+            with fail_after(ATTEMPT_SECONDS):
+                return await self._find(), pause
+        except Exception as error:
+            return Perhaps(f"find failed: {type(error).__name__}: {error}"), pause_after(error, pause)
+
+    async def _find(self) -> str | Perhaps | None:
         executor = await self._executor.bound()
         found = await executor.call("find", job=self._job, location=self._job.location)
-        return None if found is None else str(checked(executor, "find", found, TEXT))
+        answer: str | Perhaps | None = None if found is None else checked(executor, "find", found, FOUND)
+        return answer

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
 import stat
-import time
 from contextlib import suppress
 from math import inf
 from typing import IO
@@ -15,14 +13,18 @@ from typing import IO
 import anyio
 from anyio import create_task_group, move_on_after, open_signal_receiver, to_thread, wait_readable
 
+from covalent_core import _failures
 from covalent_core._dispatch.shared import SharedExecutor
+from covalent_core._dispatch.stalls import Stalls
 from covalent_core._dispatch.walk import Walk
 from covalent_core._home import Home
+from covalent_core._lock import TASK_MARK, is_part_of_task, take_lock, this_process
 from covalent_core._model.graph import ExecutorSpec
-from covalent_core._store.database import now
+from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
 from covalent_core._store.orders import request_cancel
 from covalent_core._store.store import Store
+from covalent_core.errors import DispatcherError
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +52,21 @@ class Dispatcher:
 
         Returns:
             False if another dispatcher serves this store already.
+
+        Raises:
+            DispatcherError: This process is part of a task.
+            StoreError: The store cannot be used where it is.
         """
+        if is_part_of_task():
+            raise DispatcherError(
+                f"{this_process()} cannot be the dispatcher of {self._home.folder}: it is part of a task "
+                f"({TASK_MARK} is set), and would end with it; start it outside of tasks"
+            )
+
         self._home.create()
 
         while (lock := take_lock(self._home)) is not None:
-            with lock:
+            with lock, _failures.noted(self._home):
                 # Turns of the event loop are most of what a dispatcher does, and uvloop's are cheaper.
                 anyio.run(self._serve, backend_options={"use_uvloop": True})
 
@@ -74,6 +86,7 @@ class Dispatcher:
         async with create_task_group() as self._tasks:
             self._tasks.start_soon(self._journal.run, name="journal")
             self._tasks.start_soon(self._end_when_told, name="signals")
+            self._tasks.start_soon(Stalls(self._journal).run, name="stalls")
             self._tasks.start_soon(self._serve_until_idle, name="watch")
 
     async def _serve_until_idle(self) -> None:
@@ -109,20 +122,42 @@ class Dispatcher:
                 os.read(bell.fileno(), 65536)
 
     async def _take_up(self, dispatch_id: str) -> None:
-        stored = self._journal.load(dispatch_id)
-        walk = Walk(stored, self._journal, self._tasks, self._shared, self._forget, self._ring)
+        try:
+            stored = self._journal.load(dispatch_id)
+            walk = Walk(stored, self._journal, self._tasks, self._shared, self._forget, self._ring)
+        except Exception as error:
+            if is_transient(error) or is_broken(error):
+                raise
+
+            await self._refuse(dispatch_id, error)
+            return
+
         self._walks[dispatch_id] = walk
         await walk.start()
 
+    async def _refuse(self, dispatch_id: str, error: Exception) -> None:
+        """End a dispatch that cannot be walked at all; what it may have at a backend is named in its error."""
+        handles = {row.handle for row in self._journal.store.get_jobs(dispatch_id) if row.handle and not row.released}
+        alive = f"; its jobs may be alive: {', '.join(sorted(handles))}" if handles else ""
+        failure = f"the dispatcher cannot take it up: {type(error).__name__}: {error}{alive}"
+        log.error("dispatch %s: %s", dispatch_id, failure, exc_info=error)
+        await self._journal.fail_dispatch(dispatch_id, failure)
+        row = self._journal.get_dispatch(dispatch_id)
+        self._tell(row.parent_dispatch_id, row.parent_node_id)
+
     def _ring(self) -> None:
         """Look for new dispatches at once: there is one that this process itself has stored."""
-        os.write(self._bell.fileno(), b"!")
+        # A bell that is full has been heard of already.
+        with suppress(BlockingIOError):
+            os.write(self._bell.fileno(), b"!")
 
     def _forget(self, walk: Walk) -> None:
         self._walks.pop(walk.dispatch_id, None)
-        parent, node_id = walk.parent
+        self._tell(*walk.parent)
 
-        if parent in self._walks:
+    def _tell(self, parent: str | None, node_id: int | None) -> None:
+        """Tell the dispatch that has a sublattice at this node that the sublattice has ended."""
+        if node_id is not None and parent in self._walks:
             self._walks[parent].sublattice_ended(node_id)
 
     def _seconds_left(self) -> float:
@@ -133,7 +168,10 @@ class Dispatcher:
         for walk in [walk for walk in self._walks.values() if walk.deadline and walk.deadline <= now()]:
             walk.deadline = None
             reason = f"timed out after {walk.timeout:g} s"
-            await to_thread.run_sync(request_cancel, self._journal.store, walk.dispatch_id, None, reason, "timeout")
+
+            with walk.walled("cancelling it because it has timed out"):
+                await to_thread.run_sync(request_cancel, self._journal.store, walk.dispatch_id, None, reason, "timeout")
+
             self._journal.look_for_orders()
 
     def _shared(self, spec: ExecutorSpec) -> SharedExecutor:
@@ -158,27 +196,6 @@ class Dispatcher:
                 log.info("ending on %s; what runs goes on and is taken up by the next dispatcher", signum.name)
                 self._told = True
                 self._tasks.cancel_scope.cancel()
-
-
-def take_lock(home: Home) -> IO[str] | None:
-    """Return the lock that makes this process the dispatcher of `home`, or None if another process has it."""
-    lock = open(home.lock, "a+")
-
-    for attempt in range(5):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            # A client that looks whether there is a dispatcher holds it for a moment.
-            time.sleep(0.002 * attempt)
-    else:
-        lock.close()
-        return None
-
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def open_bell(home: Home) -> IO[bytes]:

@@ -5,38 +5,26 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Protocol
 
 from anyio import CancelScope, Event, create_task_group, move_on_after
 
-from covalent_core._dispatch.attempts import Attempts
+from covalent_core._dispatch.ends import Ends
 from covalent_core._dispatch.outcomes import in_results, take_over
 from covalent_core._model.job import Job, Value
-from covalent_core._store.journal import Journal
-from covalent_core._store.transitions import NodeEnd
+from covalent_core._store.values import Values
 
 #: How often is looked for what a hook has reported from another thread.
 THREAD_SECONDS = 0.2
 
 
 class PackRun(Protocol):
-    """The job that these nodes are in.
-
-    Attributes:
-        open_nodes: Those whose end is still to come.
-        cancelled: By node, why it is cancelled.
-    """
+    """The job that these nodes are in."""
 
     name: str
     job: Job
-    journal: Journal
-    attempts: Attempts
-    open_nodes: set[int]
-    cancelled: dict[int, str]
-
-    async def end_nodes(self, ends: list[NodeEnd]) -> None:
-        """Store how nodes ended, and what follows from it."""
+    ends: Ends
+    values: Values
 
     async def cancel_members(self, node_ids: Collection[int]) -> None:
         """End some of the nodes while the others go on."""
@@ -85,10 +73,10 @@ class Members:
         while True:
             self._news = Event()
             await self._take_over()
-            cancelled = self._run.open_nodes & self._run.cancelled.keys()
+            cancelled = self._run.ends.stopped
 
             if cancelled and not self._run.job.cancel_requested:
-                await self._run.attempts.make(partial(self._run.cancel_members, cancelled))
+                await self._run.cancel_members(cancelled)
 
             with move_on_after(THREAD_SECONDS):
                 await self._news.wait()
@@ -96,10 +84,10 @@ class Members:
     async def _take_over(self) -> None:
         results, self._arrived = self._arrived, {}
         job = self._run.job
-        there = in_results(job, self._run.open_nodes, results)
+        there = in_results(job, self._run.ends.open, results)
 
         if there:
             # Not interrupted by the end of the run: what is being stored must also be told.
             with CancelScope(shield=True):
-                ends = await take_over(job, there, results, self._run.journal.store.values)
-                await self._run.end_nodes(ends)
+                ends = await take_over(job, there, results, self._run.values)
+                await self._run.ends.store(ends)

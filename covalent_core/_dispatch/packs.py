@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from covalent_core._dispatch.graph import WalkNode
 from covalent_core._model.graph import ExecutorSpec, Role
-from covalent_core._model.job import Value
 from covalent_core._model.status import Status
 
 #: How many jobs ``pack="auto"`` makes where the executor has no ``max_workers``.
@@ -16,40 +15,6 @@ JOBS = 8
 
 #: How many nodes a job has at most.
 MOST = 10_000
-
-
-@dataclass
-class WalkNode:
-    """A node in the memory of the dispatcher.
-
-    Attributes:
-        attempt: The number of the attempt that is under way or comes next.
-        jobs: How many jobs it has been part of before that.
-        sources: The nodes that it needs; `waiting` is how many of them have not completed.
-    """
-
-    node_id: int
-    name: str
-    role: Role
-    status: Status
-    function: int | None
-    function_sources: list[int]
-    call: Value | None
-    call_sources: list[int]
-    executor: ExecutorSpec | None
-    options: dict[str, Any]
-    output: Value | None
-    attempt: int = 0
-    jobs: int = 0
-    not_before: float | None = None
-    sources: set[int] = field(default_factory=set)
-    targets: list[int] = field(default_factory=list)
-    waiting: int = 0
-
-    @property
-    def needs_own_process(self) -> bool:
-        """Whether what it imports must not meet what other tasks have imported."""
-        return bool(self.options.get("fresh"))
 
 
 def into_jobs(
@@ -97,31 +62,25 @@ def _chunks(ready: list[WalkNode], how: Any, workers: Any) -> Iterable[Sequence[
 
 def _with_followers(members: Sequence[WalkNode], nodes: Mapping[int, WalkNode], *, chain: bool) -> list[WalkNode]:
     """Add the nodes that can run right after these: operations on their outputs and, in a chain, other tasks."""
-    found, inside = list(members), {node.node_id for node in members}
+    found = list(members)
+    # Counted rather than looked up: what needs a great many nodes is met once for each of them.
+    waiting: dict[int, int] = {}
 
     for node in found:
         if node.role not in (Role.TASK, Role.OPERATION) or node.needs_own_process:
             continue
 
         for target in (nodes[node_id] for node_id in node.targets):
-            if (
-                len(found) < MOST
-                and target.node_id not in inside
-                and _can_follow(target, members[0], nodes, inside, chain)
-            ):
-                inside.add(target.node_id)
+            waiting[target.node_id] = waiting.get(target.node_id, target.waiting) - 1
+
+            if not waiting[target.node_id] and len(found) < MOST and _can_follow(target, members[0], chain):
                 found.append(target)
 
     return found
 
 
-def _can_follow(
-    target: WalkNode, first: WalkNode, nodes: Mapping[int, WalkNode], inside: set[int], chain: bool
-) -> bool:
+def _can_follow(target: WalkNode, first: WalkNode, chain: bool) -> bool:
     if target.status != Status.NEW_OBJECT or target.attempt:
-        return False
-
-    if not all(nodes[source].status == Status.COMPLETED for source in target.sources - inside):
         return False
 
     if target.role == Role.OPERATION:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
 import mmap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyio import sleep
+from anyio import sleep, to_thread
 from anyio.abc import TaskGroup
 
-from covalent_core._dispatch.packs import WalkNode, into_jobs
+from covalent_core._dispatch.graph import WalkGraph, WalkNode
+from covalent_core._dispatch.packs import into_jobs
 from covalent_core._dispatch.shared import SharedExecutor
 from covalent_core._dispatch.steps import JobRun
-from covalent_core._model.cancellation import downstream, last_line, upstream
+from covalent_core._dispatch.sublattices import own_end, stopped_end
 from covalent_core._model.graph import ExecutorSpec, Role
 from covalent_core._model.job import DEFAULT_GRACE, Job, TaskCall, Value
-from covalent_core._model.status import Status, final_status
-from covalent_core._store.database import now
+from covalent_core._model.status import Status
+from covalent_core._stops import stop
+from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
+from covalent_core._store.orders import request_cancel
 from covalent_core._store.reading import StoredDispatch
 from covalent_core._store.transitions import NodeEnd, Requeue
+
+log = logging.getLogger(__name__)
 
 
 class Walk:
@@ -55,62 +63,98 @@ class Walk:
         # The job that each node is in: the last that it was given to. One before that may still have to be released.
         self._job_of = {node_id: row.ticket for row, members in stored.jobs for node_id in members}
         self._functions = stored.functions
-        self._edges = stored.edges
         self._runs: dict[str, JobRun] = {}
         self._children: dict[int, str] = dict(stored.children)
-        self._nodes = {row.node_id: _node(row, stored.executors.get(row.executor_id)) for row in stored.nodes}
-        self._errors = {row.node_id: row.error for row in stored.nodes}
-
-        for source, target in stored.edges:
-            self._nodes[target].sources.add(source)
-            self._nodes[source].targets.append(target)
-
-        for node in self._nodes.values():
-            node.waiting = sum(self._nodes[source].status != Status.COMPLETED for source in node.sources)
+        self._graph = WalkGraph(stored)
+        self._forced = stored.forced
+        self._failure: str | None = None
 
     async def start(self) -> None:
         """Take up the jobs that a dispatcher before this one has left, then start what can start."""
-        await self._journal.start_dispatch(self.dispatch_id)
+        with self.walled("taking it up"):
+            await self._journal.start_dispatch(self.dispatch_id)
 
         while self._stored_jobs:
-            self._resume(*self._stored_jobs.pop())
+            row, members = self._stored_jobs.pop()
 
-        self._look_at_children()
-        self._start(self._nodes.values())
-        await self._end_if_done()
+            with self.walled(f"taking up job {row.ticket}, whose handle is {row.handle}"):
+                self._resume(row, members)
+
+        with self.walled("taking it up"):
+            self._look_at_children()
+            self._start(self._graph.nodes.values())
+            await self._end_if_done()
 
     def look_again(self) -> None:
         """A cancel order has been given: take over what it made of the nodes, and stop the jobs that it names."""
-        for row in self._journal.get_nodes(self.dispatch_id):
-            node, status = self._nodes[row.node_id], Status(row.status)
-            self._errors[row.node_id] = row.error
+        with self.walled("carrying out a cancel"):
+            self._take_over_orders()
 
-            # What an order makes of a node. All else is told to this walk by whoever writes it, and perhaps not yet.
-            if status in (Status.CANCELLING, Status.CANCELLED):
-                node.status = status
+    def _take_over_orders(self) -> None:
+        self._graph.take_over_orders(self._journal.get_nodes(self.dispatch_id))
 
         for run in self._runs.values():
             self._stop_if_cancelled(run)
 
+        self._give_up()
         self._look_at_children()
 
         # Where nothing is left to be done, the order itself has ended the dispatch.
-        if self._is_done():
+        if self._failure is None and self._is_done():
             self._on_end(self)
+
+    # --- what goes wrong -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def walled(self, doing: str) -> Iterator[None]:
+        """What goes wrong within ends this dispatch, FAILED, and nothing else; only the store's own troubles pass."""
+        try:
+            yield
+        except Exception as error:
+            if is_transient(error) or is_broken(error):
+                raise
+
+            self._fail(f"the dispatcher cannot go on: {doing}: {type(error).__name__}: {error}", error)
+
+    def _fail(self, failure: str, error: Exception) -> None:
+        log.error("dispatch %s: %s", self.dispatch_id, failure, exc_info=error)
+
+        if self._failure is not None:
+            return
+
+        self._failure = failure
+
+        for run in self._runs.values():
+            self._stop_if_cancelled(run)
+
+        self._tasks.start_soon(self._end_failed, failure, name=f"dispatch {self.dispatch_id[:8]} failure")
+
+    async def _end_failed(self, failure: str) -> None:
+        """End what this dispatch has at its backends and in sublattices, then itself."""
+        for child in list(self._children.values()):
+            with self.walled(f"cancelling sublattice {child}"):
+                await to_thread.run_sync(request_cancel, self._journal.store, child, None, failure, "dispatcher")
+
+        with self.walled("ending it"):
+            self._journal.look_for_orders()
+            await self._end_if_done()
 
     # --- jobs ----------------------------------------------------------------------------------------------------
 
     def _start(self, nodes: Iterable[WalkNode]) -> None:
+        if self._failure is not None:
+            return
+
         # What needs a node of its own pack, and is tried again, comes twice.
         found = {node.node_id: node for node in nodes if node.status == Status.NEW_OBJECT and not node.waiting}
-        ready = list(found.values())
+        time = now()
+        ready = [node for node in found.values() if (node.not_before or 0) <= time]
 
-        for node in [node for node in ready if (node.not_before or 0) > now()]:
-            ready.remove(node)
+        for node in [node for node in found.values() if (node.not_before or 0) > time]:
             name = f"dispatch {self.dispatch_id[:8]} pause {node.node_id}"
             self._tasks.start_soon(self._start_later, node, name=name)
 
-        for members in into_jobs(ready, self._nodes, self._packing):
+        for members in into_jobs(ready, self._graph.nodes, self._packing):
             for node in members:
                 node.status = Status.DISPATCHING
 
@@ -122,21 +166,31 @@ class Walk:
     async def _start_later(self, node: WalkNode) -> None:
         await sleep((node.not_before or 0) - now())
         node.not_before = None
-        self._start([node])
+
+        with self.walled(f"starting node {node.node_id} again"):
+            self._start([node])
 
     def _packing(self, spec: ExecutorSpec) -> tuple[Any, Any]:
         options = self._executor(spec).options
         return options.get("pack") or self._pack, options.get("max_workers")
 
     def _resume(self, row: Any, members: list[int]) -> None:
-        nodes = [self._nodes[node_id] for node_id in members]
+        nodes = [self._graph.nodes[node_id] for node_id in members]
         job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)))
         job.location, job.job_handle = row.location, row.handle
         payload = None if row.payload is None or row.location is not None else self._open(row.payload)
         # One that is NEW_OBJECT again is to be given to another job; one with a dispatch of its own needs this no more.
         closed = {node.node_id for node in nodes if node.status.terminal or node.status == Status.NEW_OBJECT}
         closed |= {node_id for node_id in members if self._job_of[node_id] != row.ticket}
-        known = {"open_nodes": {*members} - closed - {*self._children}, "resumed": True, "payload": payload}
+        left = {*members} - closed - {*self._children}
+
+        if left and row.handle is None:
+            # Cancelled when they had not started, and still in what the job would run.
+            left |= {
+                n for n in members if self._graph.nodes[n].status == Status.CANCELLED and self._job_of[n] == row.ticket
+            }
+
+        known = {"open_nodes": left, "resumed": True, "payload": payload}
         self._submit(nodes, job, **known, cancel_since=row.cancel_since, cancel_attempts=row.cancel_attempts)
 
     def _submit(self, nodes: list[WalkNode], job: Job, **known: Any) -> None:
@@ -148,17 +202,37 @@ class Walk:
         run = JobRun(job, owner=self, executor=shared, journal=self._journal, **known)
         self._runs[job.ticket] = run
         self._stop_if_cancelled(run)
-        shared.submit(run)
+        run.give_up(self._forced)
+        shared.submit(run.name, partial(self._carry_out, run))
+
+    async def _carry_out(self, run: JobRun) -> None:
+        # Where it cannot be carried out, the dispatch fails, and with it the job is cancelled: then it is ended.
+        for _ in range(2):
+            with self.walled(f"carrying out job {run.job.ticket}, whose handle is {run.job.job_handle}"):
+                await run.carry_out()
+                return
+
+        await self.job_released(run)
 
     def _stop_if_cancelled(self, run: JobRun) -> None:
-        stopped = (Status.CANCELLING, Status.CANCELLED)
-        run.request_cancel({n: self._errors[n] or "" for n in run.open_nodes if self._nodes[n].status in stopped})
+        if self._failure is not None:
+            run.request_cancel(dict.fromkeys(run.ends.open, self._failure))
+            return
+
+        run.request_cancel(self._graph.reasons(run.ends.open))
+
+    def _give_up(self) -> None:
+        """Let the jobs of nodes that somebody has given up end without the proof that nothing of them is alive."""
+        self._forced = self._journal.get_forced(self.dispatch_id)
+
+        for run in self._runs.values():
+            run.give_up(self._forced)
 
     def _task_call(self, node: WalkNode) -> TaskCall:
         assert node.function is not None and node.call is not None
         resolve = self._journal.store.values.resolve
         sources = {*node.function_sources, *node.call_sources}
-        inputs = {source: self._nodes[source].output for source in sources}
+        inputs = {source: self._graph.nodes[source].output for source in sources}
         return TaskCall(
             node.node_id,
             node.name,
@@ -185,75 +259,25 @@ class Walk:
 
     def settle(self, ends: list[NodeEnd]) -> tuple[list[NodeEnd], list[Requeue]]:
         """Say what these ends come to: which are the last, with what follows from them, and which nodes try again."""
-        again = [self._requeue(self._nodes[end.node_id], end) for end in ends if self._tries_again(end)]
-        trying = {requeue.node_id for requeue in again}
-        last = [end for end in ends if end.node_id not in trying]
-        return last + self._consequences(last), again
+        return self._graph.settle(ends)
 
     def give_back(self, node_ids: Iterable[int]) -> list[Requeue]:
         """Let nodes of a job that has been given up for another of its nodes start again."""
-        return [self._requeue(self._nodes[node_id]) for node_id in node_ids]
-
-    def _tries_again(self, end: NodeEnd) -> bool:
-        node = self._nodes[end.node_id]
-        return end.status == Status.FAILED and end.retry and node.attempt < node.options.get("retries", 0)
-
-    def _requeue(self, node: WalkNode, failed: NodeEnd | None = None) -> Requeue:
-        if failed is None:
-            return Requeue(node.node_id, node.attempt, node.jobs + 1)
-
-        pause = node.options.get("retry_delay", 0)
-        return Requeue(node.node_id, node.attempt + 1, node.jobs + 1, now() + pause if pause else None, failed)
-
-    def _consequences(self, ends: list[NodeEnd]) -> list[NodeEnd]:
-        causes = {end.node_id: end for end in ends if end.status != Status.COMPLETED and end.graph is None}
-        found: list[NodeEnd] = []
-
-        if not causes:
-            return found
-
-        for node_id, cause in downstream(self._edges, causes).items():
-            # What is in the same job has not begun either: the runner skips it.
-            if self._nodes[node_id].status in (Status.NEW_OBJECT, Status.DISPATCHING, Status.RUNNING):
-                verb = "failed" if causes[cause].status == Status.FAILED else "cancelled"
-                found.append(NodeEnd(node_id, Status.CANCELLED, upstream(cause, self._nodes[cause].name, verb)))
-
-        return found
+        return self._graph.give_back(node_ids)
 
     def nodes_ended(self, ends: Iterable[NodeEnd], again: Iterable[Requeue] = ()) -> None:
         """Ends of nodes are on disk: start what was waiting for them, and what is to start again."""
-        ready = []
+        ready = self._graph.apply(ends, again)
 
-        for end in ends:
-            node = self._nodes[end.node_id]
-
-            # Where a cancel came first, this end is not in the store.
-            if node.status.terminal or (node.status == Status.CANCELLING and end.status != Status.CANCELLED):
-                continue
-
-            node.status, node.output = end.status, end.output
-
-            if end.status == Status.COMPLETED:
-                for target in map(self._nodes.__getitem__, node.targets):
-                    target.waiting -= 1
-
-                    if not target.waiting:
-                        ready.append(target)
-
-        for requeue in again:
-            node = self._nodes[requeue.node_id]
-
-            if node.status != Status.CANCELLING and not node.status.terminal:
-                node.status, node.attempt, node.jobs = Status.NEW_OBJECT, requeue.attempt, requeue.jobs
-                node.not_before = requeue.not_before
-                ready.append(node)
-
-        self._start(ready)
+        with self.walled("starting what can start"):
+            self._start(ready)
 
     async def job_released(self, run: JobRun) -> None:
         """Forget a job; end the dispatch if it was the last."""
-        del self._runs[run.job.ticket]
-        await self._end_if_done()
+        self._runs.pop(run.job.ticket, None)
+
+        with self.walled("ending it"):
+            await self._end_if_done()
 
     # --- sublattices ---------------------------------------------------------------------------------------------
 
@@ -261,10 +285,12 @@ class Walk:
         """The graph of a sublattice is a dispatch now; its end will be that of the node."""
         self._children[node_id] = dispatch_id
 
-        if self._nodes[node_id].status != Status.CANCELLING:
-            self._nodes[node_id].status = Status.RUNNING
+        if self._graph.nodes[node_id].status != Status.CANCELLING:
+            self._graph.nodes[node_id].status = Status.RUNNING
 
-        self._look_at_children()
+        with self.walled("looking at its sublattices"):
+            self._look_at_children()
+
         self._on_child()
 
     def _look_at_children(self) -> None:
@@ -285,63 +311,42 @@ class Walk:
             self._tasks.start_soon(self._end_sublattice, node_id, child, name=name)
 
     async def _end_sublattice(self, node_id: int, child: str) -> None:
+        with self.walled(f"ending node {node_id} as its sublattice {child} has ended"):
+            await self._end_as(node_id, child)
+
+    async def _end_as(self, node_id: int, child: str) -> None:
         row = self._journal.get_dispatch(child)
-        end = NodeEnd(node_id, Status(row.status), started=row.started, ended=row.ended)
-
-        if end.status == Status.COMPLETED:
-            value = self._journal.store.get_output(row)
-            assert value is not None
-            end.output = self._journal.store.values.share(self.dispatch_id, f"output-{node_id}", value)
-        else:
-            end.error, end.step = row.error or self._why(row, end.status), "run"
-
-        ends = [end, *self._consequences([end])]
+        end = own_end(self._journal, self.dispatch_id, node_id, row)
+        await stop("before-sublattice-end")
+        ends = [end, *self._graph.consequences([end])]
         await self._journal.end_nodes(self.dispatch_id, ends)
 
-        if self._nodes[node_id].status == Status.CANCELLING:
-            ends = [NodeEnd(node_id, Status.CANCELLED, self._errors[node_id])]
-            await self._journal.end_cancelled_nodes(self.dispatch_id, ends)
+        if self._graph.nodes[node_id].status == Status.CANCELLING:
+            ends = [stopped_end(self._journal, node_id, row, self._graph.errors[node_id])]
+            await self._journal.end_stopped_nodes(self.dispatch_id, ends)
 
         self.nodes_ended(ends)
         await self._end_if_done()
 
-    def _why(self, child: Any, status: Status) -> str:
-        """Say why a sublattice did not complete: because of the first of its nodes that ended so."""
-        nodes = self._journal.get_nodes(child.dispatch_id)
-        first = next(
-            (f": {row.name}({row.node_id}): {last_line(row.error)}" for row in nodes if row.status == status), ""
-        )
-        verb = "failed" if status == Status.FAILED else "was cancelled"
-        return f"sublattice {child.name} (dispatch {child.dispatch_id}) {verb}{first}"
-
     # --- the end -------------------------------------------------------------------------------------------------
 
     async def _end_if_done(self) -> None:
-        if self._is_done():
-            statuses = [node.status for node in self._nodes.values()]
+        if not self._is_done():
+            return
+
+        if self._failure is not None:
+            await self._journal.fail_dispatch(self.dispatch_id, self._failure)
+        else:
             cancelled = bool(self._journal.get_dispatch(self.dispatch_id).cancel_requested)
-            await self._journal.end_dispatch(self.dispatch_id, final_status(statuses, cancelled=cancelled))
-            self._on_end(self)
+            await self._journal.end_dispatch(self.dispatch_id, self._graph.final_status(cancelled=cancelled))
+
+        self._on_end(self)
 
     def _is_done(self) -> bool:
-        jobs = self._runs or self._stored_jobs
-        return not jobs and all(node.status.terminal for node in self._nodes.values())
+        if self._runs or self._stored_jobs:
+            return False
 
+        if self._failure is not None:
+            return not self._children
 
-def _node(row: Any, executor: ExecutorSpec | None) -> WalkNode:
-    return WalkNode(
-        row.node_id,
-        row.name,
-        Role(row.role),
-        Status(row.status),
-        row.function,
-        json.loads(row.function_sources),
-        row.call,
-        json.loads(row.call_sources),
-        executor,
-        json.loads(row.options),
-        row.output,
-        row.attempt,
-        row.jobs,
-        row.not_before,
-    )
+        return self._graph.has_ended

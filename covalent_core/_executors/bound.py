@@ -6,21 +6,28 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import CodeType
 from typing import Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from pluggy import PluginManager
 
 from covalent_core import _stops, hookspecs
 from covalent_core._executors.bundle import pack
-from covalent_core._model.job import Job
+from covalent_core._model.job import Job, Perhaps
 from covalent_core.errors import ExecutorPluginError
 from covalent_core.hookspecs import hookimpl
+
+#: How many blocking hooks of one executor are called at once: those that wait for jobs to end, those that end jobs or
+#: look for them, and the others. None of them ever waits for a thread that another kind has, or the core itself.
+RUN_THREADS, END_THREADS, STEP_THREADS = 1000, 40, 40
+ENDING = ("cancel", "cancel_members", "find", "release")
 
 #: What a hook may give.
 TEXT = (str,)
 BYTES = (bytes, memoryview)
 RESULTS = (str, os.PathLike, Mapping)
+FOUND = (str, Perhaps)
 
 
 def check_hooks(executor: Any) -> None:
@@ -63,6 +70,15 @@ def _marked(holder: Any, mark: str) -> dict[str, Callable[..., Any]]:
     }
 
 
+#: The hooks of all executors that have been bound, as users write them, by their code.
+_hooks_by_code: dict[CodeType, str] = {}
+
+
+def hook_of(code: CodeType) -> str | None:
+    """Return the hook that has this code, as ``Class.hook``."""
+    return _hooks_by_code.get(code)
+
+
 class BoundExecutor:
     """An executor whose hooks can be called, each by its name, and awaited whatever they are."""
 
@@ -76,7 +92,12 @@ class BoundExecutor:
         self._hooks.register(_Defaults())
         self._callers = {name: getattr(self._hooks.hook, name) for name in _marked(hookspecs, "spec")}
         firsts = {name: caller.get_hookimpls()[-1].function for name, caller in self._callers.items()}
+        own = {name: inspect.unwrap(method) for name, method in _marked(executor, "impl").items()}
+        _hooks_by_code.update({method.__code__: f"{self.name}.{name}" for name, method in own.items()})
         self.cancels_members = "cancel_members" in _marked(executor, "impl")
+        steps, ending = CapacityLimiter(STEP_THREADS), CapacityLimiter(END_THREADS)
+        self._threads = {name: ending if name in ENDING else steps for name in self._callers}
+        self._threads["run"] = CapacityLimiter(RUN_THREADS)
         self._is_async = {name: inspect.iscoroutinefunction(function) for name, function in firsts.items()}
 
     async def call(self, hook: str, **arguments: Any) -> Any:
@@ -93,7 +114,8 @@ class BoundExecutor:
             return await caller(**arguments)
 
         # To leave a thread that only waits behind does no harm; any other could still be writing.
-        return await to_thread.run_sync(partial(caller, **arguments), abandon_on_cancel=hook == "run")
+        call = partial(caller, **arguments)
+        return await to_thread.run_sync(call, abandon_on_cancel=hook == "run", limiter=self._threads[hook])
 
 
 class _Defaults:

@@ -28,9 +28,18 @@ TRAVELLERS = ("__init__.py", "errors.py", "_runner/__init__.py", "_runner/deps.p
 COMPOSERS = ("_compose", "_model")
 
 
-#: Guarded, so that it can be loaded before there is a job.
-BEGINNING = """\
+#: The exit code of a bundle that says that the interpreter is too old.
+TOO_OLD = 86
+
+#: In words that the oldest interpreters know. Guarded, so that it can be loaded before there is a job.
+BEGINNING = f"""\
 import sys
+
+if sys.version_info < (3, 8):
+    here = (sys.version.split()[0], sys.executable)
+    sys.stderr.write("Covalent Core needs Python 3.8 or newer where tasks run; this is %s (%s)\\n" % here)
+    sys.exit({TOO_OLD})
+
 from covalent_runner.__main__ import main
 
 if __name__ == "__main__":

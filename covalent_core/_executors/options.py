@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from covalent_core._home import read_configuration
+from covalent_core._model.task_options import check_executor_options
 from covalent_core.backend.foreign import accepted
 from covalent_core.errors import ExecutorOptionError, ExecutorPluginError
 
@@ -28,7 +29,7 @@ def dump_options(executor_name: str, executor: Any) -> str:
     """Return the options of an executor as JSON, keys sorted.
 
     Raises:
-        ExecutorOptionError: One is mistyped, cannot be stored, or is a secret.
+        ExecutorOptionError: One is mistyped, does not fit, cannot be stored, or is a secret.
         ExecutorPluginError: Its class does not keep an option as an attribute.
     """
     cls: type = type(executor)
@@ -45,6 +46,7 @@ def dump_options(executor_name: str, executor: Any) -> str:
         else:
             dumped[name] = json.loads(_dump(cls, name, annotation, value))
 
+    check_executor_options(cls.__name__, dumped)
     return json.dumps(dumped, sort_keys=True)
 
 
@@ -64,13 +66,15 @@ def create_from(cls: type, options: dict[str, Any]) -> Any:
     """Return an executor with these options.
 
     Raises:
-        ExecutorOptionError: One is unknown or mistyped.
+        ExecutorOptionError: One is unknown or mistyped, or does not fit.
     """
     valid = _types(cls)
     arguments = {}
 
     for name, value in accepted(cls, options).items():
         arguments[name] = _load(cls, name, valid[name], json.dumps(value, default=str))
+
+    check_executor_options(cls.__name__, arguments)
 
     try:
         return cls(**arguments)

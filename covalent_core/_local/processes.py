@@ -102,7 +102,7 @@ class ProcessHandle:
 
 
 def processes_with(variable: str, value: str) -> list[int]:
-    """Return the live processes of this user that were started with an environment variable."""
+    """Return the live processes of this user that were started with an environment variable, but for this one."""
     wanted = f"{variable}={value}".encode()
     found = []
 
@@ -112,4 +112,4 @@ def processes_with(variable: str, value: str) -> list[int]:
             if folder.name.isdecimal() and wanted in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
 
-    return found
+    return [pid for pid in found if pid != os.getpid()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from covalent_core._model.status import Status
@@ -92,20 +92,19 @@ def upstream(node_id: int, name: str, what: str) -> str:
     return f"upstream node {node_id} ({name}) {what}"
 
 
-def downstream(edges: Iterable[tuple[int, int]], sources: Collection[int]) -> dict[int, int]:
-    """Return every node that needs one of `sources`, directly or not, and which of them it needs first found."""
-    targets: dict[int, list[int]] = {}
+def downstream(targets: Callable[[int], Iterable[int]], sources: Collection[int]) -> dict[int, int]:
+    """Return every node that needs one of `sources`, directly or not, and which of them it needs first found.
 
-    for source, target in edges:
-        targets.setdefault(source, []).append(target)
-
+    Args:
+        targets: Gives for a node those that need it directly. Only what is downstream is asked for.
+    """
     cause = {source: source for source in sources}
     queue = deque(sorted(sources))
 
     while queue:
         node = queue.popleft()
 
-        for target in targets.get(node, ()):
+        for target in targets(node):
             if target not in cause:
                 cause[target] = cause[node]
                 queue.append(target)

@@ -9,8 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from covalent_core._model.graph import ExecutorSpec, Node, Role, TransportGraph
-from covalent_core._model.task_options import check_options, check_pack
-from covalent_core.errors import GraphError
+from covalent_core._model.task_options import check_executor_options, check_options, check_pack
+from covalent_core.errors import CovalentError, GraphError
+
+#: What is raised while something is read that is no graph.
+_NO_GRAPH = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, CovalentError)
 
 
 def to_json(graph: TransportGraph) -> bytes:
@@ -43,7 +46,7 @@ def from_json(content: bytes) -> TransportGraph:
         graph.result = _bytes(document["result"])
         graph.result_node = None if document["result_node"] is None else _number(document["result_node"])
         graph.settings = _settings(**document["settings"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, GraphError) as error:
+    except _NO_GRAPH as error:
         raise GraphError(f"what has come back is not a graph: {type(error).__name__}: {error}") from error
 
     _check(graph)
@@ -106,11 +109,13 @@ def _node_from_json(place: int, values: dict[str, Any]) -> Node:
 
 def _spec(values: dict[str, Any]) -> ExecutorSpec:
     spec = ExecutorSpec(**values)
+    options = json.loads(spec.options)
 
-    if not isinstance(json.loads(spec.options), dict):
+    if not isinstance(options, dict):
         raise TypeError(f"{spec.options!r} are no options")
 
-    return ExecutorSpec(_name(spec.name), _name(spec.options))
+    check_executor_options(f"executor {_name(spec.name)!r}", options)
+    return ExecutorSpec(spec.name, _name(spec.options))
 
 
 def _name(value: Any) -> str:

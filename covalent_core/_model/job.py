@@ -25,10 +25,10 @@ DEFAULT_GRACE = 5.0
 
 @dataclass(frozen=True)
 class Perhaps:
-    """What `find` returns where the backend may have the job and cannot say so: the core waits, and asks again.
+    """What `find` gives while it is not known whether the backend has a job, or may still take it.
 
     Attributes:
-        why: What is not known, in words for the user.
+        why: What is waited for, for the person who looks at the node.
     """
 
     why: str
@@ -94,11 +94,12 @@ class Job:
     location: str | None = None
     job_handle: str | None = None
     _cancel_reason: str | None = field(default=None, repr=False)
+    _bar: bool = field(default=False, repr=False)
+    _siblings: Callable[[], int] = field(default=lambda: 0, repr=False)
+    _wait: Callable[[str], None] = field(default=lambda _: None, repr=False)
     _report: Callable[[float, float | None, str], None] = field(default=lambda *_: None, repr=False)
     _show: Callable[[int, str, str], None] = field(default=lambda *_: None, repr=False)
     _take: Callable[[Mapping[str, Value]], None] = field(default=lambda _: None, repr=False)
-    _wait: Callable[[str], None] = field(default=lambda _: None, repr=False)
-    _count_siblings: Callable[[], int] = field(default=lambda: 0, repr=False)
 
     @property
     def node_ids(self) -> list[int]:
@@ -116,6 +117,19 @@ class Job:
         """Whether this job has been cancelled; once True it stays so."""
         return self._cancel_reason is not None
 
+    @property
+    def barred(self) -> bool:
+        """Whether nothing may start under this job's ticket any more; once True it stays so."""
+        return self.cancel_requested or self._bar
+
+    @property
+    def siblings_coming(self) -> int:
+        """How many jobs of this dispatch with the same executor are on their way to `provision` besides this one.
+
+        Who can submit many jobs at once need not guess how long to wait for them. May be read from any thread.
+        """
+        return self._siblings()
+
     def raise_if_cancel_requested(self) -> None:
         """Stop here if this job has been cancelled.
 
@@ -130,19 +144,23 @@ class Job:
         self._report(done, total, unit)
 
     def report_waiting(self, text: str) -> None:
-        """Say what this job waits for; each call takes the place of the one before, and an empty text ends it."""
-        self._wait(text)
+        """Say what this job waits for; shown at its nodes until the step in flight has ended, or ``""`` is reported.
 
-    @property
-    def siblings_coming(self) -> int:
-        """How many jobs of this dispatch that are alike are still on their way to `provision`."""
-        return self._count_siblings()
+        Each call takes the place of the one before. From any hook and any thread; cheap enough for every look.
+        """
+        self._wait(text)
 
     def report_output(self, node_id: int, stdout: str, stderr: str) -> None:
         """Show what a task that is running has written so far; each call takes the place of the one before.
 
         Optional: what it has written comes with its outcome. Only from `run`; cheap enough to be called every second.
+
+        Raises:
+            TypeError: What it has written is not text.
         """
+        if not (isinstance(stdout, str) and isinstance(stderr, str)):
+            raise TypeError(f"report_output takes text, not {type(stdout).__name__} and {type(stderr).__name__}")
+
         self._show(node_id, stdout, stderr)
 
     def report_results(self, results: Mapping[str, Value]) -> None:

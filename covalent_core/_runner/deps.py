@@ -10,9 +10,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from covalent_core._runner.task import make_folder
 from covalent_core.errors import DependencyError, GraphError
 
 
@@ -121,7 +121,7 @@ class Prepared:
                 deps.bash.run()
 
             if deps.pip is not None:
-                folder = tempfile.mkdtemp(prefix="deps-pip-")
+                folder = make_folder("deps-pip")
                 deps.pip.install(folder)
 
             for call in deps.before:

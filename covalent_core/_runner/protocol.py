@@ -4,9 +4,11 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
 
     .process              symbolic link to the job handle, "<pid>.<start time>.<tag>"; who creates it owns the job
     .call                 the job (in a bundle: an entry of the zip)
-    .<node>.outcome       how a node ended: a line of JSON, then its pickled value or exception
+    .<node>.outcome       how a node ended: a line of JSON as below, then its pickled value or exception
     .<node>.value         a value that is too large for that
     .ended                as .process: every node has its outcome and nothing is alive
+    .reserve              the room for an outcome, taken beforehand, as long as the runner lives (where several runners
+                          share the job: .task-RUNNER.reserve)
     .lease                touched by who wants the job to go on
     .cancel               nodes of a pack that are to be ended while the others go on, as a JSON list; to be renamed
                           into place. Done when each has its outcome
@@ -20,6 +22,22 @@ And where several runners share it::
                           .task-RUNNER.stdout)
     .task-RUNNER.ended    that runner has ended by itself, and nothing of what it ran is alive
     .task-RUNNER.over     made by who started it, when it has ended in whatever way: nobody need wait for what it ran
+
+The line of JSON begins with "status" and "ended_by", in this order::
+
+    status                COMPLETED, FAILED, or CANCELLED: the task has raised TaskCancelledError; TERMINATED: it was
+                          told to end, and did; SKIPPED: it did not begin, for one that it needs did not complete
+    ended_by              what ended the task, null if that was nothing but the task itself:
+                          "signal 9": its process was ended by this signal, and not by its runner
+                          "exit 1": its process ended with this code before the function had returned
+                          "timeout": it ran for too long
+                          "lease": nobody has touched .lease
+                          "cancel": somebody asked for it, over a line or with .cancel
+                          "told": its runner has had SIGTERM
+    error                 what a person is to read, null if it has completed
+    started, ended        seconds since 1970, by the clock of this host; started is null if it did not begin
+    stdout, stderr        the end of what it has written
+    file                  whether the value or exception is in .<node>.value
 """
 
 from __future__ import annotations

@@ -9,19 +9,33 @@ import sys
 import time
 import traceback
 import zipfile
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from .protocol import INLINE_BYTES, MESSAGE_BYTES, OUTPUT_BYTES
+from .disk import write_patiently
+from .protocol import INLINE_BYTES, MESSAGE_BYTES
 
-Outcome = Tuple[str, Optional[str]]
+#: How much of the end of an error there is always room for.
+KEPT_OF_ERROR = 8000
+
+
+class Outcome(NamedTuple):
+    """How a node ended, in the words of `protocol`."""
+
+    status: str
+    error: Optional[str] = None
+    ended_by: Optional[str] = None
 
 
 def version_note(pickled_by: str) -> str:
     """Return what to know of a failure where the function came from another Python: its bytecode may not even run."""
     here = "%d.%d" % sys.version_info[:2]
-    return (
-        "" if here == pickled_by else f"\n(the function was pickled by Python {pickled_by} and this is Python {here})"
-    )
+    return "" if here == pickled_by else f"the function was pickled by Python {pickled_by} and this is Python {here}"
+
+
+def noted(error: str, pickled_by: str) -> str:
+    """Return an error with the versions of Python below it, if they differ."""
+    note = version_note(pickled_by)
+    return f"{error}\n({note})" if note else error
 
 
 @contextlib.contextmanager
@@ -47,81 +61,126 @@ class Spool:
     def __init__(self, path: str) -> None:
         self._path = path
         self._file: Optional[Any] = None
-        self._parts: List[Any] = []
+        self._parts: List[bytes] = []
         self._size = 0
+
+    @property
+    def has_file(self) -> bool:
+        return self._file is not None
 
     def write(self, data: Any) -> int:
         size = memoryview(data).nbytes
         self._size += size
 
         if self._file is None and self._size > INLINE_BYTES:
-            self._file = open(self._path, "wb")
-            self._file.write(self.take())
+            self._file = open(self._path, "wb", buffering=0)
+            write_patiently(self._file, memoryview(self.take()), self._path)
 
         if self._file is None:
             self._parts.append(bytes(data))
-        else:
-            self._file.write(data)
+        elif size:
+            write_patiently(self._file, memoryview(data).cast("B"), self._path)
 
         return size
 
     def clear(self) -> None:
+        """Forget what was written; never raises."""
         self.take()
         self._size = 0
 
+        # What is left of a file is not named by any outcome.
+        with contextlib.suppress(OSError):
+            self.close()
+
         if self._file is not None:
-            self._file.close()
             self._file = None
-            os.unlink(self._path)
+
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
 
     def take(self) -> bytes:
-        """Return what is in memory, and close the file if there is one."""
+        """Return what is in memory."""
         data, self._parts = b"".join(self._parts), []
         return data
 
-    def close(self) -> bool:
-        """Return whether there is a file, complete now."""
+    def close(self) -> None:
+        """Complete the file, if there is one."""
         if self._file is not None:
             self._file.close()
 
-        return self._file is not None
 
-
-def describe(error: BaseException, spec: Dict[str, Any]) -> Outcome:
+def describe(error: BaseException, spec: Dict[str, Any], *, opened: bool) -> Outcome:
+    """Say how a function ended that has raised, or that could not even be opened."""
     from covalent_core.errors import TaskCancelledError
 
+    try:
+        if isinstance(error, TaskCancelledError):
+            return Outcome("CANCELLED", str(error))
+
+        text = traceback_of(error)
+    except BaseException as another:
+        text = f"{type(error).__name__}, which cannot be shown: that raises {type(another).__name__}"
+
+    note = version_note(spec["python"])
+
+    if note and not opened:
+        return Outcome("FAILED", f"{note}, which could not open it:\n{text}")
+
+    return Outcome("FAILED", noted(text, spec["python"]))
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an error without the frames of the runner."""
     frames = error.__traceback__
 
     while frames is not None and os.path.dirname(frames.tb_frame.f_code.co_filename) == os.path.dirname(__file__):
         frames = frames.tb_next
 
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    text += version_note(spec["python"])
-    return ("CANCELLED", str(error)) if isinstance(error, TaskCancelledError) else ("FAILED", text)
+    return "".join(traceback.format_exception(type(error), error, frames))
 
 
-def record_of(outcome: Outcome, started: Optional[float], content: Spool, *, begun: bool = True) -> bytes:
-    """Return the outcome of a node, with what it wrote to its standard output and error.
+def record_of(
+    outcome: Outcome,
+    output: Tuple[str, str] = ("", ""),
+    *,
+    started: Optional[float] = None,
+    content: bytes = b"",
+    has_file: bool = False,
+) -> bytes:
+    """Return the outcome of a node as it travels.
 
     Args:
-        begun: Whether it has begun; what is there now was written by another one otherwise.
+        output: What it has written to its standard output and error.
+        content: Its pickled value or exception, if that is not in a file.
     """
     header = {
-        "status": outcome[0],
-        "error": outcome[1],
+        "status": outcome.status,
+        "ended_by": outcome.ended_by,
+        "error": outcome.error,
         "started": started,
         "ended": time.time(),
-        "stdout": take_output(1) if begun else "",
-        "stderr": take_output(2) if begun else "",
-        "file": content.close(),
+        "stdout": output[0],
+        "stderr": output[1],
+        "file": has_file,
     }
-    return json.dumps(header).encode() + b"\n" + content.take()
+    return json.dumps(header).encode() + b"\n" + content
 
 
-def overruled(record: bytes, status: str, error: str) -> bytes:
-    """Return the outcome of a task with another end, because it was to be ended before it ended by itself."""
+def overruled(record: bytes, outcome: Outcome) -> bytes:
+    """Return the record of a task with another end, because it was to be ended before it ended by itself."""
     header = json.loads(record.partition(b"\n")[0])
-    return json.dumps({**header, "status": status, "error": error, "file": False}).encode() + b"\n"
+    return json.dumps({**header, **outcome._asdict(), "file": False}).encode() + b"\n"
+
+
+def attributed(record: bytes, cause: Optional[str]) -> bytes:
+    """Return the record of a task that was told to end; one that has completed all the same did so by itself."""
+    header, _, content = record.partition(b"\n")
+    found = json.loads(header)
+
+    if found["status"] == "COMPLETED":
+        return record
+
+    return json.dumps({**found, "ended_by": cause}).encode() + b"\n" + content
 
 
 def write_outcome(prefix: str, record: bytes) -> None:
@@ -137,30 +196,23 @@ def read_outcome(prefix: str) -> bytes:
         return file.read()
 
 
-def redirect_output(prefix: str) -> None:
-    """Send what this process and its children write to two files."""
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        target = os.open(f"{prefix}.{name}", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        os.dup2(target, number)
-        os.close(target)
-
-
-def take_output(number: int) -> str:
-    """Return the end of what has been written to standard output or error, and empty it for the next task."""
-    size = os.fstat(number).st_size
-
-    if size == 0:
-        return ""
-
-    data = os.pread(number, OUTPUT_BYTES, max(0, size - OUTPUT_BYTES))
-    os.ftruncate(number, 0)
-    return data.decode("utf-8", "replace")
-
-
 def fit_in_message(prefix: str, record: bytes) -> bytes:
     """Return the record of an outcome, or nothing if it is too large for a message and is now in its file."""
     if len(record) <= MESSAGE_BYTES:
         return record
 
-    write_outcome(prefix, record)
+    try:
+        write_outcome(prefix, record)
+    except OSError as error:
+        return shortened(record, error)
+
     return b""
+
+
+def shortened(record: bytes, error: OSError) -> bytes:
+    """Return a record without what makes it too large for a message: its value is not."""
+    header, _, content = record.partition(b"\n")
+    found = json.loads(header)
+    lost = f"(what was written is lost: {error})"
+    text = found["error"] and found["error"][-KEPT_OF_ERROR:]
+    return json.dumps({**found, "error": text, "stdout": lost, "stderr": lost}).encode() + b"\n" + content

@@ -12,12 +12,16 @@ import json
 import os
 import signal
 import subprocess
-from typing import Any, Dict, Iterable, List, Optional
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
+from .job import Job, ordered_ends
 from .processes import claim, own_handle
 from .protocol import OUTPUTS
-from .records import Spool, read_outcome, record_of, write_outcome
-from .supervisor import Supervisor, ordered_ends
+from .records import Outcome, read_outcome, record_of
+from .reports import mark_end
+from .stop import CANCELLED, TOLD
+from .supervisor import Supervisor
 from .worker import whole_spec
 
 #: Seconds between looks for what others have left: an outcome that is waited for, an order to end nodes.
@@ -31,11 +35,15 @@ class Share:
         prefix: The beginning of the names of the files of the job.
         runner: What this runner is called.
         needs: By node, in the order in which they are to begin, the members that it needs.
+        leave: Called with the outcome of a member that does not begin.
     """
 
-    def __init__(self, prefix: str, runner: str, needs: Dict[int, List[int]]) -> None:
+    def __init__(
+        self, prefix: str, runner: str, needs: Dict[int, List[int]], leave: Callable[[int, bytes], None]
+    ) -> None:
         self._prefix = prefix
         self._runner = runner
+        self._leave = leave
         #: Those that nobody has taken, as far as this runner knows.
         self._free = dict(needs)
         self._ends: Dict[int, str] = {}
@@ -56,26 +64,22 @@ class Share:
             if all(end == "COMPLETED" for end in ends):
                 return node_id
 
-            self._leave(node_id, "SKIPPED", None)
+            self._leave(node_id, record_of(Outcome("SKIPPED")))
 
         return None
 
-    def refuse(self, node_ids: Iterable[int], error: str) -> None:
+    def refuse(self, node_ids: Iterable[int], outcome: Outcome) -> None:
         """See to it that none of these members begins; those that have begun are another's."""
         for node_id in [node_id for node_id in node_ids if node_id in self._free]:
             if self._claim(node_id):
-                self._leave(node_id, "TERMINATED", error)
+                self._leave(node_id, record_of(outcome))
 
-    def refuse_all(self, error: str) -> None:
-        self.refuse(list(self._free), error)
+    def refuse_all(self, outcome: Outcome) -> None:
+        self.refuse(list(self._free), outcome)
 
     def _claim(self, node_id: int) -> bool:
         del self._free[node_id]
         return claim(f"{self._prefix}.{node_id}", self._runner)
-
-    def _leave(self, node_id: int, status: str, error: Optional[str]) -> None:
-        record = record_of((status, error), None, Spool(""), begun=False)
-        write_outcome(f"{self._prefix}.{node_id}", record)
 
     def _end_of(self, node_id: int) -> str:
         """Return how a member has ended, and nothing if that is still to come."""
@@ -105,20 +109,22 @@ class SharingSupervisor(Supervisor):
         needs = {node_id: [need for need in tasks[node_id] if need in tasks] for node_id in job["node_ids"]}
         self._whole = job
         self._end = f"{job['prefix']}.{runner}.ended"
-        self._share = Share(job["prefix"], runner, needs)
+        self._share = Share(job["prefix"], runner, needs, self._leave)
         super().__init__(f"{job['prefix']}.{runner}")
+        self._files.reserve(f"{job['prefix']}.{runner}")
 
     def serve(self) -> None:
         """Go on until every member is taken and those of this runner have ended."""
         super().serve()
-        os.symlink(self._handle, self._end)
+        self._files.put(partial(os.symlink, self._handle, self._end))
+        self._files.settle(self._is_told)
 
     def _has_more(self) -> bool:
         """Begin the next member if none runs; return whether one does, or some are left."""
         if self._job is None and self._signals.terminated:
-            self._share.refuse_all("stopped by SIGTERM")
+            self._share.refuse_all(TOLD)
         elif self._job is None:
-            self._share.refuse(ordered_ends(self._whole["prefix"]), "stopped by a cancel")
+            self._share.refuse(ordered_ends(self._whole["prefix"]), CANCELLED)
             self._begin(self._share.take())
 
         return self._job is not None or not self._share.is_over
@@ -126,9 +132,14 @@ class SharingSupervisor(Supervisor):
     def _begin(self, node_id: Optional[int]) -> None:
         if node_id is not None:
             self._name_output(f"{self._whole['prefix']}.node-{node_id}")
-            self._job = {**self._whole, "node_ids": [node_id], "outcomes": {}, "cancelled": []}
-            self._call = str(node_id).encode()
-            self._give()
+            self._give(self._alone(node_id))
+
+    def _alone(self, node_id: int) -> Job:
+        """Return the job as if it had one node."""
+        return Job({**self._whole, "node_ids": [node_id]}, str(node_id).encode())
+
+    def _leave(self, node_id: int, record: bytes) -> None:
+        self._files.tell(self._alone(node_id), node_id, record, last=True)
 
     def _name_output(self, output: str) -> None:
         """Let who looks at what is written while a node runs see of which node it is."""
@@ -138,18 +149,17 @@ class SharingSupervisor(Supervisor):
 
         self._output = output
 
-    def _patience(self) -> Optional[float]:
-        seconds = super()._patience()
-        return PAUSE if seconds is None else min(seconds, PAUSE)
+    def _patience(self) -> float:
+        return min(super()._patience(), PAUSE)
 
-    def _is_pack(self, job: Dict[str, Any]) -> bool:
+    def _looks_for_orders(self, job: Job) -> bool:
         return True
 
-    def _cancel_members(self, node_ids: List[int], grace: float) -> None:
-        self._share.refuse(node_ids, "stopped by a cancel")
-        super()._cancel_members(node_ids, grace)
+    def _cancel_members(self, job: Job, node_ids: List[int], grace: float) -> None:
+        self._share.refuse(node_ids, CANCELLED)
+        super()._cancel_members(job, node_ids, grace)
 
-    def _conclude(self, job: Dict[str, Any], clean: bool) -> None:
+    def _conclude(self, job: Job, clean: bool) -> None:
         self._job = None
 
 
@@ -184,7 +194,7 @@ def lead(job: Dict[str, Any], command: List[str]) -> int:
         # Something may be alive: to end it, and to say why, is up to who runs this.
         return status if status > 0 else 1
 
-    os.symlink(own_handle(), prefix + ".ended")
+    mark_end(prefix, own_handle())
     return 0
 
 

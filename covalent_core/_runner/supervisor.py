@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
-import signal
 import socket
-import time
-from typing import Any, Dict, List, Optional, Tuple
+from functools import partial
+from typing import Any, Dict, List, Optional, Union
 
-from .processes import PR_SET_CHILD_SUBREAPER, claim, own_handle, set_process_option
-from .protocol import MESSAGE_BYTES, OUTPUTS
-from .records import Spool, overruled, read_outcome, record_of, redirect_output, version_note, write_outcome
+from .disk import PAUSE, ROOM_SECONDS
+from .job import Job, ordered_ends
+from .lease import Lease
+from .output import Output
+from .processes import PR_SET_CHILD_SUBREAPER, own_handle, set_process_option
+from .protocol import OUTPUTS
+from .records import Outcome, noted, read_outcome, record_of
+from .reports import Files, Line
 from .signals import Signals
+from .stop import CANCELLED, TOLD, Stop, died
 from .tree import Tree
 from .workers import Workers
+
+#: The longest wait, in seconds: there is a limit to what `epoll` takes.
+LONGEST = 3600.0
 
 
 class Supervisor:
@@ -31,24 +38,21 @@ class Supervisor:
 
     def __init__(self, output: str, commands: Optional[socket.socket] = None, lock: int = -1, lease: float = 0) -> None:
         set_process_option(PR_SET_CHILD_SUBREAPER, 1)
-        redirect_output(output)
         self._output = output
-        self._commands = commands
+        self._written = Output(output)
         self._lock = lock
-        self._lease = lease
+        self._lease_seconds = lease
+        self._lease: Optional[Lease] = None
         self._handle = own_handle()
+        self._line = Line(commands, self._handle) if commands is not None else None
+        # The files of a dispatcher are beside its store: before there is room, the next one could store nothing either.
+        self._files = Files(self._handle, float("inf") if self._line else ROOM_SECONDS)
+        self._reports: Union[Line, Files] = self._line or self._files
         self._selector = selectors.DefaultSelector()
         self._signals = Signals()
-        self._workers = Workers(self._selector, self._on_answer, self._give_up)
-        self._job: Optional[Dict[str, Any]] = None
-        #: The prefix of a job that ended when there was no dispatcher to be told.
-        self._alone: Optional[str] = None
-        self._unreleased: Dict[str, Dict[str, Any]] = {}
-        self._call = b""
-        self._begun = 0.0
-        self._stopping: Optional[Tuple[str, str, Optional[int]]] = None
-        self._answered = False
-        self._deadline = 0.0
+        self._workers = Workers(self._selector, self._written, self._on_answer, self._give_up)
+        self._job: Optional[Job] = None
+        self._stopping: Optional[Stop] = None
         self._selector.register(self._signals.arrival, selectors.EVENT_READ, self._on_signal)
 
         if commands is not None:
@@ -62,53 +66,63 @@ class Supervisor:
 
     def serve(self) -> None:
         """Go on until there is no job and nobody who could send one."""
-        while self._has_more():
-            for key, _ in self._selector.select(self._patience()):
-                key.data()
+        try:
+            while self._has_more():
+                self._turn()
+        finally:
+            # Whatever has gone wrong here, nothing that it has started outlives this process.
+            self._workers.end()
 
-            if self._stopping:
-                self._press_on()
-            elif self._job is not None and self._tree.exit is not None:
-                self._stop("FAILED", died(self._tree.exit), grace=0, only=self._current())
-            elif self._job is not None:
-                self._look_around(self._job)
-
-        self._tree.end()
+        self._files.settle(self._is_told)
 
         for ending in OUTPUTS:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._output + ending)
 
-        if self._alone is not None:
-            os.symlink(self._handle, self._alone + ".ended")
+        self._files.close(self._is_told)
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._patience()):
+            key.data()
+
+        self._files.flush()
+
+        if self._stopping:
+            self._press_on(self._stopping)
+        elif self._job is not None and self._tree.exit is not None:
+            self._stop(died(self._tree.exit), grace=0, only=self._job.current)
+        elif self._job is not None:
+            self._look_around(self._job)
 
     def _has_more(self) -> bool:
-        return self._job is not None or (self._commands is not None and not self._signals.terminated)
+        return self._job is not None or (self._line is not None and not self._signals.terminated)
 
-    def run(self, job: Dict[str, Any], call: bytes = b"") -> None:
-        """Take a job, unless it is not there or, where there is no dispatcher to know, another process has it."""
+    def _is_told(self) -> bool:
+        return self._signals.terminated
+
+    def run(self, order: Dict[str, Any], call: bytes = b"") -> None:
+        """Take a job, unless it is not there or, where there is no dispatcher to know, another process has it.
+
+        Raises:
+            OSError: The files of the job cannot be written, and there is no dispatcher to be told.
+        """
         try:
-            if self._commands is None and not claim(job["prefix"], self._handle):
+            if not self._reports.take(order["prefix"], call):
                 return
-
-            if self._commands is not None and not call:
-                os.stat(job["prefix"] + ".call")
         except OSError as error:
-            self._say({"ticket": job["ticket"], "refused": str(error)})
+            self._reports.refuse(order["ticket"], error)
             return
 
-        if self._lease:
-            open(job["prefix"] + ".lease", "a").close()
+        if self._lease_seconds:
+            self._lease = Lease(order["prefix"] + ".lease", self._lease_seconds)
 
-        self._job, self._call = {**job, "outcomes": {}, "cancelled": []}, call
-        self._give()
+        self._give(Job(order, call))
 
-    def _give(self) -> None:
-        """Give the job, or what is left of it, to the worker."""
-        assert self._job is not None
-        fresh = bool(self._job.get("fresh"))
-        self._workers.give(self._job["prefix"], self._call, self._job["outcomes"], fresh=fresh)
-        self._answered, self._begun = False, time.monotonic()
+    def _give(self, job: Job) -> None:
+        """Give a job, or what is left of it, to the worker."""
+        self._job = job
+        self._workers.give(job.prefix, job.call, job.outcomes, fresh=job.fresh)
+        job.begin_next()
 
     def _give_up(self) -> None:
         """In a worker: give up what is not for it."""
@@ -117,8 +131,8 @@ class Supervisor:
         if self._lock >= 0:
             os.close(self._lock)
 
-        if self._commands is not None:
-            self._commands.close()
+        if self._line is not None:
+            self._line.line.close()
 
     def _on_signal(self) -> None:
         warnings = self._signals.warnings()
@@ -128,276 +142,179 @@ class Supervisor:
             self._tree.warn(signum)
 
         if self._signals.terminated and self._job is not None:
-            self._stop("TERMINATED", "stopped by SIGTERM", self._job["grace"])
+            self._stop(TOLD, self._job.grace)
 
-    def _patience(self) -> Optional[float]:
-        """Return how long to wait at most for something to happen, None for ever."""
+    def _patience(self) -> float:
+        """Return how long to wait at most for something to happen."""
         if self._stopping:
             return 0.02
 
-        seconds = [1.0, self._lease / 10] if self._lease else []
+        seconds = [LONGEST]
+        seconds += [1.0, self._lease.seconds / 10] if self._lease else []
+        seconds += [PAUSE] if self._files.is_waiting else []
 
-        timeout = self._timeout()
+        if self._job is not None:
+            seconds.append(max(0.0, self._job.seconds_left))
+            seconds += [0.2] if self._looks_for_orders(self._job) else []
 
-        if timeout is not None:
-            seconds.append(max(0.0, timeout + self._begun - time.monotonic()))
+        return min(seconds)
 
-        if self._job is not None and self._is_pack(self._job):
-            seconds.append(0.2)
-
-        return min(seconds, default=None)
-
-    def _look_around(self, job: Dict[str, Any]) -> None:
+    def _look_around(self, job: Job) -> None:
         """End what is out of time, and what has been cancelled where there is no line to say so."""
-        timeout = self._timeout()
+        if self._lease and self._lease.is_over:
+            error = f"the dispatcher has not been heard for {self._lease.seconds:g} s"
+            self._stop(Outcome("FAILED", error, "lease"), job.grace)
+        elif job.seconds_left <= 0:
+            outcome = Outcome("FAILED", f"timed out after {job.timeout:g} s", "timeout")
+            self._stop_running(job, job.current, outcome, job.grace)
+        elif self._looks_for_orders(job):
+            self._cancel_members(job, ordered_ends(job.prefix), job.grace)
 
-        if self._lease and time.time() - os.stat(job["prefix"] + ".lease").st_mtime > self._lease:
-            self._stop("FAILED", f"the dispatcher has not been heard for {self._lease:g} s", self._grace())
-        elif timeout is not None and time.monotonic() >= self._begun + timeout:
-            self._stop_running(self._current(), "FAILED", f"timed out after {timeout:g} s", self._grace())
-        elif self._is_pack(job):
-            self._cancel_members(ordered_ends(job["prefix"]), self._grace())
+    def _looks_for_orders(self, job: Job) -> bool:
+        """Return whether to look for orders to end some of the nodes of a pack: there is no line to say so."""
+        return self._line is None and len(job.node_ids) > 1
 
-    def _is_pack(self, job: Dict[str, Any]) -> bool:
-        """Return whether to look for orders to end some of its nodes: there is no line to say so."""
-        return self._commands is None and len(job["node_ids"]) > 1
-
-    def _current(self) -> Optional[int]:
-        """Return the node that runs, as far as its worker has said."""
-        return next((n for n in self._job["node_ids"] if n not in self._job["outcomes"]), None) if self._job else None
-
-    def _timeout(self) -> Optional[float]:
-        timeouts = self._job.get("timeouts") if self._job else None
-        return timeouts.get(str(self._current())) if timeouts else None
-
-    def _grace(self) -> float:
-        assert self._job is not None
-        return float(self._job["grace"])
-
-    def _cancel_members(self, node_ids: List[int], grace: float) -> None:
+    def _cancel_members(self, job: Job, node_ids: List[int], grace: float) -> None:
         """End some nodes of a pack: those that have not begun never will; the one that runs is stopped."""
-        job = self._job
-        assert job is not None
-        known = set(job["outcomes"]).union(job["cancelled"])
-        new = [node_id for node_id in node_ids if node_id in job["node_ids"] and node_id not in known]
+        new = [node_id for node_id in job.left if node_id in set(node_ids) - job.cancelled] if node_ids else []
 
         if not new:
             return
 
+        job.cancelled.update(new)
+
         for node_id in new:
-            self._workers.progress.cancel(job["node_ids"].index(node_id))
+            self._workers.progress.cancel(job.node_ids.index(node_id))
 
         self._tree.halt()
-        self._take_outcomes()
-        running = self._running()
+        self._take_outcomes(job)
+        running = self._running(job)
 
-        for node_id in set(new) - {running} - set(job["outcomes"]):
-            job["cancelled"].append(node_id)
-            self._keep(node_id, record_of(("TERMINATED", "stopped by a cancel"), None, Spool(""), begun=False))
+        for node_id in set(new) - {running} - set(job.outcomes):
+            self._keep(job, node_id, record_of(CANCELLED))
 
-        job["cancelled"] += [node_id for node_id in new if node_id == running]
-        self._stop_running(running if running in new else None, "TERMINATED", "stopped by a cancel", grace)
+        self._stop_running(job, running if running in new else None, CANCELLED, grace)
 
-    def _stop_running(self, node_id: Optional[int], status: str, error: str, grace: float) -> None:
+    def _stop_running(self, job: Job, node_id: Optional[int], outcome: Outcome, grace: float) -> None:
         """End a node if it is the one that runs; the others of its pack go on in another worker."""
-        assert self._job is not None
         self._tree.halt()
-        self._take_outcomes()
+        self._take_outcomes(job)
 
-        if node_id is not None and node_id == self._running() and node_id not in self._job["outcomes"]:
+        if node_id is not None and node_id == self._running(job) and node_id not in job.outcomes:
             self._workers.progress.hold()
-            self._stop(status, error, grace, only=node_id)
+            self._stop(outcome, grace, only=node_id)
 
         self._tree.go_on()
 
-    def _running(self) -> int:
+    def _running(self, job: Job) -> int:
         """Return the node that has begun last; exact while the worker is halted."""
-        assert self._job is not None
-        node_id: int = self._job["node_ids"][self._workers.progress.place]
-        return node_id
-
-    # --- the line to the dispatcher ---
+        return job.node_ids[self._workers.progress.place]
 
     def _on_command(self) -> None:
-        assert self._commands is not None
+        assert self._line is not None
+        message = self._line.receive()
 
-        try:
-            message = self._commands.recv(2 * MESSAGE_BYTES)
-        except ConnectionResetError:
-            # The dispatcher has died and left something unread.
-            message = b""
-
-        if not message:
-            self._go_on_alone()
+        if message is None:
+            self._go_on_alone(self._line)
             return
 
-        header, _, call = message.partition(b"\n")
-        command = json.loads(header)
+        command, call = message
 
         if "prefix" in command:
             self.run(command, call)
         elif "release" in command:
-            self._unreleased.pop(command["release"], None)
-        elif self._job is not None and self._job["ticket"] == command["cancel"]:
+            self._line.release(command["release"])
+        elif self._job is not None and self._job.ticket == command["cancel"]:
             if "nodes" in command:
-                self._cancel_members(command["nodes"], command["grace"])
+                self._cancel_members(self._job, command["nodes"], command["grace"])
             else:
-                self._stop("TERMINATED", "stopped by a cancel", command["grace"])
+                self._stop(CANCELLED, command["grace"])
 
-    def _go_on_alone(self) -> None:
-        """Leave in files all that the dispatcher may not have stored, and let the next one know that it is there."""
-        assert self._commands is not None
-        self._selector.unregister(self._commands)
-        self._commands = None
-
-        for job in self._unreleased.values():
-            self._leave(job)
-            os.symlink(self._handle, job["prefix"] + ".ended")
-
-        if self._job is not None:
-            self._leave(self._job)
-
-        os.unlink(self._output + ".lock")
-
-    def _leave(self, job: Dict[str, Any]) -> None:
-        os.symlink(self._handle, job["prefix"] + ".process")
-
-        for node_id, record in job["outcomes"].items():
-            if record:
-                write_outcome(f"{job['prefix']}.{node_id}", record)
-
-    def _say(self, message: Dict[str, Any], record: bytes = b"") -> None:
-        if self._commands is not None:
-            # A dispatcher that has died leaves the end of the line, which comes next.
-            with contextlib.suppress(OSError):
-                self._commands.send(json.dumps(message).encode() + b"\n" + record)
-
-    # --- the end of a job ---
+    def _go_on_alone(self, line: Line) -> None:
+        """Go on without a dispatcher, and let the next one know that all there is to know is in files."""
+        self._selector.unregister(line.line)
+        line.leave(self._files, self._job)
+        self._files.put(partial(os.unlink, self._output + ".lock"))
+        self._line, self._reports = None, self._files
 
     def _on_answer(self) -> None:
-        answer = self._take_outcomes()
+        job, stopping = self._job, self._stopping
 
-        if self._job is not None and self._stopping is not None:
-            self._answered = self._answered or bool(answer) or self._stopping[2] in self._job["outcomes"]
-            self._press_on()
-        elif self._job is not None and answer:
-            clean = answer == b"clean" and not self._job.get("fresh")
-            self._finish(clean=clean and not self._tree.strays())
+        if job is None:
+            # One that is idle has nothing to say: it has ended.
+            list(self._workers.answers())
+            return
 
-    def _take_outcomes(self) -> bytes:
+        answer = self._take_outcomes(job)
+
+        if stopping is not None:
+            stopping.answered = stopping.answered or bool(answer) or stopping.only in job.outcomes
+            self._press_on(stopping)
+        elif answer:
+            self._finish(job, clean=answer == b"clean" and not job.fresh and not self._tree.strays())
+
+    def _take_outcomes(self, job: Job) -> bytes:
         """Take all that the worker has said; return its word that it has done with the job, if it was there."""
         for word, node_id, record in self._workers.answers():
-            self._begun = time.monotonic()
-            self._keep(node_id, record, last=word != b"done")
+            job.begin_next()
+            self._keep(job, node_id, record, last=word != b"done")
 
             if word != b"done":
                 return word
 
         return b""
 
-    def _keep(self, node_id: int, record: bytes, *, last: bool = False) -> None:
+    def _keep(self, job: Job, node_id: int, record: bytes, *, last: bool = False) -> None:
         """Keep the outcome of a node and hand it on, the last one with the end; an empty record is in its file."""
-        job = self._job
-        assert job is not None
-
-        if node_id in job["outcomes"]:
+        if node_id in job.outcomes:
             # It was cancelled before it began.
             return
 
-        if self._stopping is not None and self._stopping[0] == "FAILED" and self._stopping[2] == node_id:
-            # Nobody has cancelled it: however it took its end, it was too late.
-            record = overruled(record or read_outcome(f"{job['prefix']}.{node_id}"), *self._stopping[:2])
+        if self._stopping is not None and self._stopping.concerns(node_id):
+            record = self._stopping.amended(record or read_outcome(job.file(node_id)))
 
-        job["outcomes"][node_id] = record
+        self._reports.tell(job, node_id, record, last=last)
 
-        if self._commands is not None and not last:
-            self._say({"ticket": job["ticket"], "node": node_id}, record)
-        elif self._commands is not None:
-            job["last"] = node_id
-        elif record:
-            write_outcome(f"{job['prefix']}.{node_id}", record)
-
-    def _stop(self, status: str, error: str, grace: float, *, only: Optional[int] = None) -> None:
-        """Begin to end the tree of the job: SIGTERM now, SIGKILL when the grace period is over.
-
-        Args:
-            only: The node that this is about; the others of its pack go on afterwards in another worker.
-        """
+    def _stop(self, outcome: Outcome, grace: float, *, only: Optional[int] = None) -> None:
+        """Begin to end the job, or only one node of it."""
         if self._stopping is None:
-            self._stopping = (status, error, only)
-            self._deadline = time.monotonic() + grace
-            self._tree.told.clear()
-        elif self._stopping[2] is not None and only is None:
-            self._stopping = (status, error, None)
-            self._deadline = min(self._deadline, time.monotonic() + grace)
+            self._stopping = Stop(self._tree, outcome, grace, only)
+        elif only is None:
+            self._stopping.widen(outcome, grace)
 
-        self._press_on()
+        self._press_on(self._stopping)
 
-    def _press_on(self) -> None:
-        if time.monotonic() < self._deadline:
-            self._tree.terminate()
+    def _press_on(self, stopping: Stop) -> None:
+        if stopping.press() and self._job is not None:
+            self._finish(self._job, clean=False)
 
-        left = self._tree.reap()
-
-        # A task that has come to its end by itself needs no more of its grace period, unless it has left something.
-        done = not left or (self._answered and not self._tree.strays())
-
-        if done or time.monotonic() >= self._deadline:
-            self._finish(clean=False)
-
-    def _finish(self, *, clean: bool) -> None:
-        job = self._job
-        assert job is not None
-
+    def _finish(self, job: Job, *, clean: bool) -> None:
+        """Give what has no outcome one, and go on with what has not begun."""
         if not clean:
-            self._tree.end()
-            self._take_outcomes()
+            self._workers.end()
+            self._take_outcomes(job)
 
-        status, error, only = self._stopping or ("FAILED", "the worker left the task without an outcome", None)
-        self._stopping = None
-        left = [node_id for node_id in job["node_ids"] if node_id not in job["outcomes"]]
-        ending = left if only is None else [node_id for node_id in left if node_id == only]
+        stopping, self._stopping = self._stopping, None
+        outcome = stopping.outcome if stopping else Outcome("FAILED", "the worker left the task without an outcome")
+        ending = [node_id for node_id in job.left if stopping is None or stopping.concerns(node_id)]
+
+        if outcome.status == "FAILED":
+            outcome = outcome._replace(error=noted(str(outcome.error), job.python))
 
         for place, node_id in enumerate(ending):
-            note = version_note(job["python"]) if status == "FAILED" else ""
-            self._keep(node_id, record_of((status, error + note), None, Spool(""), begun=place == 0))
+            # What is there was written by the first: the others have not begun.
+            output = self._written.take() if place == 0 else ("", "")
+            self._keep(job, node_id, record_of(outcome, output))
 
-        if len(left) > len(ending):
-            self._give()
+        if job.left:
+            self._give(job)
         else:
             self._conclude(job, clean)
 
-    def _conclude(self, job: Dict[str, Any], clean: bool) -> None:
+    def _conclude(self, job: Job, clean: bool) -> None:
         """Say that every node has its outcome and that nothing is alive."""
         self._job = None
+        self._reports.tell_end(job)
 
-        if self._commands is None:
-            self._alone = job["prefix"]
-        else:
-            self._unreleased[job["ticket"]] = job
-            last = job.get("last")
-            self._say({"ticket": job["ticket"], "node": last, "ended": True}, job["outcomes"].get(last, b""))
-
-        if not clean and self._commands is not None and not self._signals.terminated:
+        if not clean and self._line is not None and not self._signals.terminated:
             self._workers.start({})
-
-
-def ordered_ends(prefix: str) -> List[int]:
-    """Return the nodes of a pack that are to be ended while the others go on."""
-    # Who opens a folder of a network file system sees what others have written there since.
-    os.close(os.open(os.path.dirname(prefix), os.O_RDONLY))
-
-    with contextlib.suppress(FileNotFoundError), open(prefix + ".cancel", encoding="utf-8") as file:
-        node_ids: List[int] = json.load(file)
-        return node_ids
-
-    return []
-
-
-def died(status: int) -> str:
-    """Say in words how the worker ended."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return f"the process of the task was ended by signal {number} ({signal.Signals(number).name})"
-
-    return f"the process of the task ended with exit code {os.WEXITSTATUS(status)} before the function had returned"

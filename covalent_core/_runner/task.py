@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from covalent_core.errors import TaskCancelledError
 
@@ -44,6 +44,8 @@ class Task:
 
 
 _current: Optional[Task] = None
+#: Lets whoever outlives this process know of a folder that the task makes for itself.
+_note: Optional[Callable[[str], None]] = None
 
 
 def current_task() -> Optional[Task]:
@@ -72,9 +74,26 @@ def checkpoint() -> None:
         raise TaskCancelledError(dispatch_id=task.dispatch_id, node_id=task.node_id)
 
 
-def begin(task: Task) -> None:
+def make_folder(name: str) -> str:
+    """Make a temporary folder for the current task, and return its path; it goes with the task, however that ends."""
+    # Few tasks need one, and every runner imports this module.
+    import tempfile
+    import uuid
+
+    folder = os.path.join(tempfile.gettempdir(), f"{name}-{uuid.uuid4().hex}")
+
+    if _note is not None:
+        # Before it is there: a task may be killed at any moment.
+        _note(folder)
+
+    os.mkdir(folder, 0o700)
+    return folder
+
+
+def begin(task: Task, note: Optional[Callable[[str], None]] = None) -> None:
     """Make `task` the current one; called by the runner."""
-    global _current
+    global _current, _note
+    _note = note
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _current = task
 

@@ -32,7 +32,8 @@ class Tree:
     def strays(self) -> bool:
         """Return whether there is any process besides the worker."""
         assert self._worker is not None
-        return children(os.getpid()) != [self._worker] or bool(children(self._worker))
+        # In this order: what loses its parent in between moves from the first to the second.
+        return bool(children(self._worker)) or children(os.getpid()) != [self._worker]
 
     def halt(self) -> None:
         """Stop the worker where it is; when this returns, it has stopped or ended."""

@@ -6,17 +6,18 @@ import contextlib
 import functools
 import inspect
 import json
-import mmap
 import os
 import pickle
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+import traceback
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from .output import Output
+from .progress import Progress
 from .protocol import MESSAGE_BYTES
 from .records import Outcome, Spool, describe, fit_in_message, open_value, read_outcome, record_of
 
@@ -34,49 +35,42 @@ class Inputs(pickle.Unpickler):
             return pickle.load(file)
 
 
-class Progress:
-    """How far the worker is in a job: memory that it shares with its supervisor.
-
-    The worker says which task it begins and then looks whether that is cancelled; the supervisor says what is cancelled
-    and then, with the worker stopped, looks which task has begun. So neither can miss the other.
-    """
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2**16)
-
-    def clear(self) -> None:
-        self._memory[:] = bytes(len(self._memory))
-
-    def begin(self, place: int) -> bool:
-        """Begin the task at a place, unless it is cancelled."""
-        self._memory[:4] = struct.pack("I", place)
-        return self._memory[8 + place] == 0
-
-    @property
-    def place(self) -> int:
-        place: int = struct.unpack("I", self._memory[:4])[0]
-        return place
-
-    def cancel(self, place: int) -> None:
-        self._memory[8 + place] = 1
-
-    def hold(self) -> None:
-        """Let the worker begin no further task."""
-        self._memory[4] = 1
-
-    @property
-    def held(self) -> bool:
-        return self._memory[4] == 1
-
-
-def call_function(spec: Dict[str, Any], task: Dict[str, Any]) -> Any:
+def open_call(spec: Dict[str, Any], task: Dict[str, Any]) -> Callable[[], Any]:
+    """Open a function and what it is called with."""
     with open_value(spec["values"][task["function"]]) as file:
         function = Inputs(file, spec, task["function_sources"]).load()
 
     with open_value(spec["values"][task["call"]]) as file:
         args, kwargs = Inputs(file, spec, task["call_sources"]).load()
 
-    value = function(*args, **kwargs)
+    return functools.partial(function, *args, **kwargs)
+
+
+def value_of(call: Callable[[], Any]) -> Any:
+    process = os.getpid()
+
+    try:
+        return result_of(call)
+    finally:
+        if os.getpid() != process:
+            end_child()
+
+
+def end_child() -> None:
+    """End a child that the function has forked and that has come out of it as well: its parent speaks for the task."""
+    failed = sys.exc_info()[0] is not None
+
+    if failed:
+        traceback.print_exc()
+
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+
+    os._exit(failed)
+
+
+def result_of(call: Callable[[], Any]) -> Any:
+    value = call()
 
     if not inspect.iscoroutine(value):
         return value
@@ -87,46 +81,62 @@ def call_function(spec: Dict[str, Any], task: Dict[str, Any]) -> Any:
     return asyncio.run(value)
 
 
-def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str) -> bytes:
-    """Call one function and return the record of its outcome; never raises what the function raises.
+def run_task(
+    spec: Dict[str, Any], task: Dict[str, Any], prefix: str, output: Output, note_folder: Callable[[str], None]
+) -> bytes:
+    """Call one function and return the record of its outcome; never raises, whatever the function does.
 
     Its output is added to the values of the job, for tasks after it.
     """
-    import cloudpickle
-
     from covalent_core._runner import task as current
 
     started = time.time()
     content = Spool(prefix + ".value")
-    current.begin(current.Task(spec["dispatch_id"], task["node_id"], task["attempt"]))
+    current.begin(current.Task(spec["dispatch_id"], task["node_id"], task["attempt"]), note_folder)
+
+    try:
+        outcome = attempt(spec, task, content)
+    finally:
+        current.end()
+
+    written = output.take()
+    output.connect()
+    record = record_of(outcome, written, started=started, content=content.take(), has_file=content.has_file)
+    note_output(spec, task["node_id"], record, prefix)
+    return record
+
+
+def attempt(spec: Dict[str, Any], task: Dict[str, Any], content: Spool) -> Outcome:
+    """Call one function, and return how it ended; its value or its exception goes into `content`."""
+    import cloudpickle
+
+    opened = False
 
     try:
         os.environ.update(spec["environment"])
         os.chdir(spec["workdir"])
-        value = call_function(spec, task)
+        call = open_call(spec, task)
+        opened = True
+        value = value_of(call)
 
         if task["graph"]:
             content.write(value)
         else:
             cloudpickle.dump(value, content)
 
-        outcome: Outcome = ("COMPLETED", None)
+        content.close()
+        return Outcome("COMPLETED")
     except BaseException as exception:
-        outcome = describe(exception, spec)
         content.clear()
 
-        with contextlib.suppress(Exception):
+        # What an exception brings along is the user's as well, and may raise, or end the process.
+        try:
             content.write(cloudpickle.dumps(exception))
-    finally:
-        current.end()
+            content.close()
+        except BaseException:
+            content.clear()
 
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-
-    record = record_of(outcome, started, content)
-    note_output(spec, task["node_id"], record, prefix)
-    return record
+        return describe(exception, spec, opened=opened)
 
 
 def note_output(spec: Dict[str, Any], node_id: int, record: bytes, prefix: str) -> None:
@@ -179,34 +189,48 @@ def sharing() -> bool:
     return sys.argv[1:2] == ["--share"]
 
 
-def work(line: socket.socket, progress: Progress, outcomes: Dict[int, bytes]) -> None:
+def work(line: socket.socket, progress: Progress, output: Output, outcomes: Dict[int, bytes]) -> None:
     """Run the jobs that come in; say after each whether this process is as clean as before.
 
     Args:
         outcomes: The records of the nodes of the first job that have ended under a worker before this one.
     """
     sys.stdin = open(os.devnull)
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    environment, path, home = dict(os.environ), list(sys.path), os.getcwd()
+    output.connect()
+    before = Surroundings()
 
     while message := line.recv(2 * MESSAGE_BYTES):
         prefix, _, call = message.partition(b"\n")
-        answer = run_job(line, prefix.decode(), call, progress, outcomes)
+        answer = run_job(line, prefix.decode(), call, progress, output, outcomes)
         outcomes = {}
-        os.chdir(home)
-        sys.path[:] = path
-
-        if os.environ != environment:
-            os.environ.clear()
-            os.environ.update(environment)
-
-        word = b"clean" if threading.active_count() == 1 else b"dirty"
+        word = b"clean" if before.restored() and threading.active_count() == 1 else b"dirty"
         line.send(b"%s %d\n%s" % (word, *answer))
 
 
+class Surroundings:
+    """What a task finds and may change: the environment, where it is, where modules are found."""
+
+    def __init__(self) -> None:
+        self._environment, self._path, self._folder = dict(os.environ), list(sys.path), os.getcwd()
+
+    def restored(self) -> bool:
+        """Make everything as it was; return False where that cannot be."""
+        sys.path[:] = self._path
+
+        if os.environ != self._environment:
+            os.environ.clear()
+            os.environ.update(self._environment)
+
+        try:
+            os.chdir(self._folder)
+        except OSError:
+            return False
+
+        return True
+
+
 def run_job(
-    line: socket.socket, prefix: str, call: bytes, progress: Progress, outcomes: Dict[int, bytes]
+    line: socket.socket, prefix: str, call: bytes, progress: Progress, output: Output, outcomes: Dict[int, bytes]
 ) -> Tuple[int, bytes]:
     """Run the tasks of a job one after the other; hand over the record of each that has ended, and return the last."""
     spec = open_spec(prefix, call)
@@ -233,9 +257,10 @@ def run_job(
         if not progress.begin(place):
             answer = (node_id, b"")
         elif any(need in members and need not in spec["values"] for need in task["needs"]):
-            answer = (node_id, record_of(("SKIPPED", None), None, Spool(""), begun=False))
+            answer = (node_id, record_of(Outcome("SKIPPED")))
         else:
-            answer = (node_id, fit_in_message(node, run_task(spec, task, node)))
+            record = run_task(spec, task, node, output, progress.note_folder)
+            answer = (node_id, fit_in_message(node, record))
 
     assert answer is not None
     return answer

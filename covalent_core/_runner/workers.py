@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import socket
 import traceback
 from typing import Callable, Dict, Iterator, Optional, Tuple
 
+from .output import Output, out_of_the_way
 from .processes import PR_SET_PDEATHSIG, set_process_option
+from .progress import Progress
 from .protocol import MESSAGE_BYTES
 from .tree import Tree
-from .worker import Progress, work
+from .worker import work
 
 
 class Workers:
@@ -21,6 +24,7 @@ class Workers:
 
     Args:
         selector: Where the supervisor waits for what it says.
+        output: The files that it writes to.
         on_answer: Called when it has said something.
         give_up: Called in a new worker, which has all that the supervisor has: gives up what is not for it.
 
@@ -30,11 +34,16 @@ class Workers:
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, on_answer: Callable[[], None], give_up: Callable[[], None]
+        self,
+        selector: selectors.BaseSelector,
+        output: Output,
+        on_answer: Callable[[], None],
+        give_up: Callable[[], None],
     ) -> None:
         self.tree = Tree()
         self.progress = Progress()
         self._selector = selector
+        self._output = output
         self._on_answer = on_answer
         self._give_up = give_up
         self._line: Optional[socket.socket] = None
@@ -55,7 +64,8 @@ class Workers:
         if worker == 0:
             try:
                 self._become_worker(parent)
-                work(far, self.progress, outcomes)
+                line = socket.socket(fileno=out_of_the_way(far.detach()))
+                work(line, self.progress, self._output, outcomes)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -84,6 +94,13 @@ class Workers:
         self._used = True
         self.progress.clear()
         self._line.send(prefix.encode() + b"\n" + call)
+
+    def end(self) -> None:
+        """End the worker and all that it has started, and remove what it could not."""
+        self.tree.end()
+
+        if self.progress.folder:
+            shutil.rmtree(self.progress.folder, ignore_errors=True)
 
     def answers(self) -> Iterator[Tuple[bytes, int, bytes]]:
         """Yield all that the worker has said: a word, the node that this is about, and its record."""

@@ -120,6 +120,11 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, (OperationalError, sqlite3.OperationalError))
 
 
+def is_broken(error: BaseException) -> bool:
+    """Whether a transaction failed because of the database as a whole: its file is damaged, or not a database."""
+    return type(getattr(error, "orig", error)) is sqlite3.DatabaseError
+
+
 def now() -> float:
     """Return the time as the store keeps it."""
     return time.time()

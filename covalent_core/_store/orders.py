@@ -6,24 +6,36 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import BindParameter, bindparam, func, select, update
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from covalent_core._model.cancellation import OUTCOMES, CancelOutcome, CancelTarget, downstream, upstream
 from covalent_core._model.status import Status, final_status
 from covalent_core._store.database import now
+from covalent_core._store.prepared import Prepared, Query, is_one_of
 from covalent_core._store.schema import cancel_orders, cancel_targets, dispatches, edges, jobs, nodes
 from covalent_core._store.store import OPEN, Store
+from covalent_core._store.transitions import GIVEN_UP
 from covalent_core.errors import NodeNotFoundError, SublatticeNodeError
 
 
 def request_cancel(
-    store: Store, dispatch_id: str, task_ids: Sequence[int] | None, reason: str, client: str
+    store: Store,
+    dispatch_id: str,
+    task_ids: Sequence[int] | None,
+    reason: str,
+    client: str,
+    *,
+    force: bool = False,
 ) -> CancelOutcome:
     """Order that nodes, or the whole dispatch, be cancelled. The order is on disk when this returns.
 
     What has not started never will: it is CANCELLED here and now, with everything downstream of it, and so is all that
     has not started in the sublattices among them. What runs is CANCELLING from here on, whatever it still returns;
     ending it is the dispatcher's work.
+
+    Args:
+        force: Give up what the dispatcher cannot confirm to have ended in one more attempt.
 
     Raises:
         DispatchNotFoundError: There is no such dispatch.
@@ -40,15 +52,25 @@ def request_cancel(
                 f"it with ct.cancel({dispatch_id!r}); nothing was cancelled"
             )
 
-        return _Order(connection, reason, client).give(dispatch_id, task_ids)
+        return _Order(connection.connection.cursor(), reason, client, force).give(dispatch_id, task_ids)
 
 
-def is_one_of(column: ColumnElement[str], values: Sequence[str]) -> ColumnElement[bool]:
-    """Return a condition like IN, in a form that a statement for many rows at once can have."""
-    return or_(*(column == value for value in values))
+_ID: BindParameter[str] = bindparam("dispatch_id")
 
-
-_STOP_NODE = (
+_NODES = Query(select(nodes.c.node_id, nodes.c.name, nodes.c.status, nodes.c.step).where(nodes.c.dispatch_id == _ID))
+_EDGES = Query(select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == _ID))
+_OPEN_JOBS = Query(
+    select(func.count().label("count")).select_from(jobs).where(jobs.c.dispatch_id == _ID, jobs.c.released.is_(None))
+)
+_OPEN_CHILDREN = Query(
+    select(dispatches.c.dispatch_id, dispatches.c.parent_node_id).where(
+        dispatches.c.parent_dispatch_id == _ID, is_one_of(dispatches.c.status, OPEN)
+    )
+)
+_ADD_ORDER = Prepared.insert(cancel_orders, "dispatch_id", "task_ids", "force", "reason", "client", "at")
+_ORDER_ID = Query(select(func.last_insert_rowid().label("id")))
+_ADD_TARGET = Prepared.insert(cancel_targets, "order_id", "node_id", "outcome")
+_STOP_NODE = Prepared(
     update(nodes)
     .where(
         nodes.c.dispatch_id == bindparam("b_dispatch"),
@@ -62,19 +84,30 @@ _STOP_NODE = (
         ended=bindparam("b_ended"),
     )
 )
+#: What is None stays as it is.
+_CLOSE_DISPATCH = Prepared(
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"))
+    .values(
+        {
+            name: func.coalesce(bindparam(f"b_{name}"), dispatches.c[name])
+            for name in ("status", "cancel_requested", "error", "ended")
+        }
+    )
+)
 
 
 class _Order:
     """One order within its transaction, with those that follow from it for sublattices."""
 
-    def __init__(self, connection: Connection, reason: str, client: str) -> None:
-        self._connection = connection
+    def __init__(self, cursor: DBAPICursor, reason: str, client: str, force: bool) -> None:
+        self._cursor = cursor
         self._reason = reason
         self._client = client
+        self._force = force
 
     def give(self, dispatch_id: str, task_ids: Sequence[int] | None) -> CancelOutcome:
-        query = select(nodes.c.node_id, nodes.c.name, nodes.c.status).where(nodes.c.dispatch_id == dispatch_id)
-        found: dict[int, Any] = {row.node_id: row for row in self._connection.execute(query)}
+        found = {row.node_id: row for row in _NODES.rows(self._cursor, dispatch_id=dispatch_id)}
         _check_nodes(dispatch_id, task_ids, found)
         named = sorted(found) if task_ids is None else sorted(set(task_ids))
         every = [CancelTarget(n, found[n].name, OUTCOMES[Status(found[n].status)]) for n in named]
@@ -97,61 +130,58 @@ class _Order:
         order = {
             "dispatch_id": outcome.dispatch_id,
             "task_ids": None if task_ids is None else json.dumps(sorted(task_ids)),
+            "force": self._force,
             "reason": outcome.reason,
             "client": self._client,
             "at": now(),
         }
-        returning = insert(cancel_orders).returning(cancel_orders.c.id)
-        order_id = self._connection.execute(returning, order).scalar_one()
-        rows = [{"order_id": order_id, "node_id": t.node_id, "outcome": t.outcome} for t in outcome.targets]
-
-        if rows:
-            self._connection.execute(insert(cancel_targets), rows)
+        _ADD_ORDER.execute(self._cursor, [order])
+        (row,) = _ORDER_ID.rows(self._cursor)
+        targets = [{"order_id": row.id, "node_id": t.node_id, "outcome": t.outcome} for t in outcome.targets]
+        _ADD_TARGET.execute(self._cursor, targets)
 
     def _stop_nodes(self, outcome: CancelOutcome, found: Mapping[int, Any]) -> None:
         dispatch_id = outcome.dispatch_id
         stopped = {target.node_id for target in outcome.targets if target.stopped}
-        query = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == dispatch_id)
-        below = downstream([(row.source, row.target) for row in self._connection.execute(query)], stopped)
+        targets: dict[int, list[int]] = {}
+
+        for row in _EDGES.rows(self._cursor, dispatch_id=dispatch_id):
+            targets.setdefault(row.source, []).append(row.target)
+
+        below = downstream(lambda node_id: targets.get(node_id, ()), stopped)
         reasons = dict.fromkeys(stopped, self._reason)
-        reasons |= {n: upstream(source, found[source].name, "cancelled") for n, source in below.items()}
+        reasons |= {n: upstream(s, found[s].name, "cancelled") for n, s in below.items()}
         rows = [
             {"b_dispatch": dispatch_id, "b_node": node_id, "b_error": reason, "b_requested": node_id in stopped}
             | _stopped(Status(found[node_id].status))
             for node_id, reason in reasons.items()
         ]
-        self._connection.execute(_STOP_NODE, rows)
+        _STOP_NODE.execute(self._cursor, rows)
 
     def _stop_sublattices(self, dispatch_id: str, node_ids: Sequence[int]) -> None:
         """Cancel the dispatches of the sublattices among these nodes; where nothing of one runs, its node has ended."""
         if not node_ids:
             return
 
-        children = select(dispatches).where(
-            dispatches.c.parent_dispatch_id == dispatch_id, dispatches.c.status.in_(OPEN)
-        )
-
-        for child in list(self._connection.execute(children)):
+        for child in _OPEN_CHILDREN.rows(self._cursor, dispatch_id=dispatch_id):
             if child.parent_node_id in node_ids:
                 self.give(child.dispatch_id, None)
 
     def _close_dispatch(self, outcome: CancelOutcome) -> None:
         """Write what the order means for the dispatch as a whole: if nothing is left to be done, its end."""
-        here = dispatches.c.dispatch_id == outcome.dispatch_id
-        values: dict[str, Any] = {}
+        row: dict[str, Any] = dict.fromkeys(("b_status", "b_cancel_requested", "b_error", "b_ended"))
+        found = _NODES.rows(self._cursor, dispatch_id=outcome.dispatch_id)
+        statuses = [Status(node.status) for node in found]
+        cancelled = outcome.whole and all(node.step != GIVEN_UP for node in found)
+        (jobs,) = _OPEN_JOBS.rows(self._cursor, dispatch_id=outcome.dispatch_id)
 
         if outcome.whole:
-            values = {"cancel_requested": True, "error": outcome.reason, "status": Status.CANCELLING.value}
+            row |= {"b_cancel_requested": True, "b_error": outcome.reason, "b_status": Status.CANCELLING.value}
 
-        query = select(nodes.c.status).where(nodes.c.dispatch_id == outcome.dispatch_id)
-        statuses = [Status(status) for status in self._connection.execute(query).scalars()]
-        query = select(func.count()).where(jobs.c.dispatch_id == outcome.dispatch_id, jobs.c.released.is_(None))
+        if all(status.terminal for status in statuses) and not jobs.count:
+            row |= {"b_status": final_status(statuses, cancelled=cancelled).value, "b_ended": now()}
 
-        if all(status.terminal for status in statuses) and not self._connection.execute(query).scalar_one():
-            values |= {"status": final_status(statuses, cancelled=outcome.whole).value, "ended": now()}
-
-        if values:
-            self._connection.execute(update(dispatches).where(here).values(**values))
+        _CLOSE_DISPATCH.execute(self._cursor, [{**row, "b_dispatch": outcome.dispatch_id}])
 
 
 def _stopped(status: Status) -> dict[str, Any]:

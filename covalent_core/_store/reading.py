@@ -1,44 +1,68 @@
-"""What the dispatcher reads from the store: what it resumes from, and what has been ordered since.
-
-The statements are made once: to build one anew each time costs SQLAlchemy more than to carry it out.
-"""
+"""What the dispatcher reads from the store: what it resumes from, and what has been ordered since."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, literal_column, select
+from sqlalchemy import BindParameter, bindparam, literal_column, select
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._model.job import Value
-from covalent_core._store.schema import cancel_orders, dispatches, edges, executors, functions, job_nodes, jobs, nodes
+from covalent_core._store.prepared import Query, is_one_of
+from covalent_core._store.schema import (
+    cancel_orders,
+    cancel_targets,
+    dispatches,
+    edges,
+    executors,
+    functions,
+    job_nodes,
+    jobs,
+    nodes,
+)
 from covalent_core._store.store import OPEN, Store
 
 _ID: BindParameter[str] = bindparam("dispatch_id")
 
-UNFINISHED = select(dispatches.c.dispatch_id).where(dispatches.c.status.in_(OPEN)).order_by(dispatches.c.created)
-NODES = select(nodes).where(nodes.c.dispatch_id == _ID)
-PLACES = select(nodes.c.node_id, nodes.c.name, nodes.c.status, nodes.c.error).where(nodes.c.dispatch_id == _ID)
-EDGES = select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == _ID)
-FUNCTIONS = select(functions.c.place, functions.c.content).where(functions.c.dispatch_id == _ID)
-EXECUTORS = select(executors).where(
-    executors.c.id.in_(select(nodes.c.executor_id).where(nodes.c.dispatch_id == _ID).scalar_subquery())
+UNFINISHED = Query(
+    select(dispatches.c.dispatch_id).where(is_one_of(dispatches.c.status, OPEN)).order_by(dispatches.c.created)
 )
-OPEN_JOBS = (
+DISPATCH = Query(select(dispatches).where(dispatches.c.dispatch_id == _ID))
+NODES = Query(select(nodes).where(nodes.c.dispatch_id == _ID))
+_PLACE = (nodes.c.node_id, nodes.c.name, nodes.c.status, nodes.c.error, nodes.c.step)
+PLACES = Query(select(*_PLACE).where(nodes.c.dispatch_id == _ID))
+EDGES = Query(select(edges.c.source, edges.c.target).where(edges.c.dispatch_id == _ID))
+FUNCTIONS = Query(select(functions.c.place, functions.c.content).where(functions.c.dispatch_id == _ID))
+EXECUTORS = Query(
+    select(executors).where(
+        executors.c.id.in_(select(nodes.c.executor_id).where(nodes.c.dispatch_id == _ID).scalar_subquery())
+    )
+)
+OPEN_JOBS = Query(
     select(jobs).where(jobs.c.dispatch_id == _ID, jobs.c.released.is_(None)).order_by(literal_column("jobs.rowid"))
 )
-MEMBERS = select(job_nodes.c.node_id).where(job_nodes.c.ticket == bindparam("ticket")).order_by(job_nodes.c.place)
+MEMBERS = Query(
+    select(job_nodes.c.node_id).where(job_nodes.c.ticket == bindparam("ticket")).order_by(job_nodes.c.place)
+)
 #: The dispatches of sublattices whose nodes have not ended.
-CHILDREN = (
+CHILDREN = Query(
     select(dispatches.c.parent_node_id, dispatches.c.dispatch_id)
     .join(
         nodes,
         (nodes.c.dispatch_id == dispatches.c.parent_dispatch_id) & (nodes.c.node_id == dispatches.c.parent_node_id),
     )
-    .where(dispatches.c.parent_dispatch_id == _ID, nodes.c.status.in_(OPEN))
+    .where(dispatches.c.parent_dispatch_id == _ID, is_one_of(nodes.c.status, OPEN))
 )
-ORDERS_SINCE = (
+FORCED = Query(
+    select(cancel_targets.c.node_id, cancel_orders.c.client)
+    .join(cancel_orders, cancel_orders.c.id == cancel_targets.c.order_id)
+    .where(cancel_orders.c.dispatch_id == _ID, cancel_orders.c.force)
+)
+ORDERS_SINCE = Query(
     select(cancel_orders.c.id, cancel_orders.c.dispatch_id, dispatches.c.parent_dispatch_id)
     .join(dispatches, dispatches.c.dispatch_id == cancel_orders.c.dispatch_id)
     .where(cancel_orders.c.id > bindparam("last"))
@@ -52,18 +76,20 @@ LAST_ORDER = "SELECT max(id) FROM cancel_orders"
 class StoredDispatch:
     """A dispatch as a dispatcher takes it up: new, or left behind by one that is gone."""
 
-    dispatch: Row[Any]
-    nodes: list[Row[Any]]
+    dispatch: Any
+    nodes: list[Any]
     edges: list[tuple[int, int]]
     functions: dict[int, Value]
     executors: dict[int, ExecutorSpec]
     #: Not released yet, oldest first, each with its nodes.
-    jobs: list[tuple[Row[Any], list[int]]]
+    jobs: list[tuple[Any, list[int]]]
     children: list[tuple[int, str]]
+    #: By node, who does not want to wait for the proof that it has ended.
+    forced: dict[int, str]
 
 
 class Reading:
-    """Reads for the dispatcher. Each is one transaction."""
+    """Reads for the dispatcher, all in one thread. Each is one transaction."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -73,45 +99,58 @@ class Reading:
 
     def unfinished(self) -> list[str]:
         """Return the ids of all dispatches that have not ended, oldest first."""
-        with self._database.read() as connection:
-            return list(connection.execute(UNFINISHED).scalars())
+        return [row.dispatch_id for row in UNFINISHED.rows(self._cursor)]
 
     def load(self, dispatch_id: str) -> StoredDispatch:
-        """Return all that the dispatcher needs of a dispatch."""
+        """Return all that the dispatcher needs of a dispatch, as it is at one moment."""
         here = {"dispatch_id": dispatch_id}
 
-        with self._database.read() as connection:
+        with self._one_moment() as cursor:
             return StoredDispatch(
-                self.store.find_dispatch(connection, dispatch_id),
-                list(connection.execute(NODES, here)),
-                [(row.source, row.target) for row in connection.execute(EDGES, here)],
-                {row.place: row.content for row in connection.execute(FUNCTIONS, here)},
-                {row.id: ExecutorSpec(row.name, row.options) for row in connection.execute(EXECUTORS, here)},
-                [(row, _members(connection, row.ticket)) for row in list(connection.execute(OPEN_JOBS, here))],
-                [(row.parent_node_id, row.dispatch_id) for row in connection.execute(CHILDREN, here)],
+                self.get_dispatch(dispatch_id),
+                NODES.rows(cursor, **here),
+                [(row.source, row.target) for row in EDGES.rows(cursor, **here)],
+                {row.place: row.content for row in FUNCTIONS.rows(cursor, **here)},
+                {row.id: ExecutorSpec(row.name, row.options) for row in EXECUTORS.rows(cursor, **here)},
+                [(row, self._members(row.ticket)) for row in OPEN_JOBS.rows(cursor, **here)],
+                [(row.parent_node_id, row.dispatch_id) for row in CHILDREN.rows(cursor, **here)],
+                self.get_forced(dispatch_id),
             )
 
-    def get_nodes(self, dispatch_id: str) -> list[Row[Any]]:
-        """Return where the nodes of a dispatch stand: node_id, name, status, error."""
-        with self._database.read() as connection:
-            return list(connection.execute(PLACES, {"dispatch_id": dispatch_id}))
+    @contextmanager
+    def _one_moment(self) -> Iterator[DBAPICursor]:
+        self._cursor.execute("BEGIN")
 
-    def get_dispatch(self, dispatch_id: str) -> Row[Any]:
-        """Return the row of a dispatch."""
-        with self._database.read() as connection:
-            return self.store.find_dispatch(connection, dispatch_id)
+        try:
+            yield self._cursor
+        finally:
+            self._cursor.execute("COMMIT")
 
-    def orders_since(self, last: int) -> list[Row[Any]]:
+    def _members(self, ticket: str) -> list[int]:
+        return [row.node_id for row in MEMBERS.rows(self._cursor, ticket=ticket)]
+
+    def get_nodes(self, dispatch_id: str) -> list[Any]:
+        """Return where the nodes of a dispatch stand: node_id, name, status, error, step."""
+        return PLACES.rows(self._cursor, dispatch_id=dispatch_id)
+
+    def get_forced(self, dispatch_id: str) -> dict[int, str]:
+        """Return by node who does not want to wait for the proof that it has ended."""
+        return {row.node_id: row.client for row in FORCED.rows(self._cursor, dispatch_id=dispatch_id)}
+
+    def get_dispatch(self, dispatch_id: str) -> Any:
+        """Return the row of a dispatch.
+
+        Raises:
+            DispatchNotFoundError: There is none of this id.
+        """
+        return self.store.the_dispatch(dispatch_id, DISPATCH.rows(self._cursor, dispatch_id=dispatch_id))
+
+    def orders_since(self, last: int) -> list[Any]:
         """Return the cancel orders after `last`: id, dispatch_id, and the dispatch that this is a sublattice of."""
-        with self._database.read() as connection:
-            return list(connection.execute(ORDERS_SINCE, {"last": last}))
+        return ORDERS_SINCE.rows(self._cursor, last=last)
 
     def last_order(self) -> int:
         """Return the id of the newest cancel order, 0 if there is none. Costs a few microseconds."""
         self._cursor.execute(LAST_ORDER)
         (last,) = self._cursor.fetchone() or (0,)
         return last or 0
-
-
-def _members(connection: Connection, ticket: str) -> list[int]:
-    return list(connection.execute(MEMBERS, {"ticket": ticket}).scalars())

@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 from covalent_core._model.job import Value
 
 #: Raised by one with every change of the tables; a store of another version is refused.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Row(SQLModel):
@@ -167,6 +167,7 @@ class Job(Row, table=True):
     location: Optional[str] = None
     handle: Optional[str] = None
     progress: Optional[str] = None
+    waiting: Optional[str] = None
     cancel_since: Optional[float] = None
     cancel_attempts: int = 0
     cancel_error: Optional[str] = None
@@ -205,6 +206,7 @@ class CancelOrder(Row, table=True):
     id: Optional[int] = Field(default=None, primary_key=True)
     dispatch_id: str
     task_ids: Optional[str] = None
+    force: bool = False
     reason: str
     client: str
     at: float

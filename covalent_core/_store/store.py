@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 
 from covalent_core._home import Home
@@ -81,12 +83,8 @@ class Store:
         """Store a new dispatch, whole or not at all, and return its id."""
         dispatch_id = str(uuid.uuid4())
 
-        try:
-            with self.database.write() as connection:
-                self._insert_dispatch(connection, dispatch_id, new, {"root_dispatch_id": dispatch_id})
-        except BaseException:
-            self.values.discard_all(dispatch_id)
-            raise
+        with self._adding(dispatch_id) as connection:
+            self._insert_dispatch(connection, dispatch_id, new, {"root_dispatch_id": dispatch_id})
 
         return dispatch_id
 
@@ -97,7 +95,7 @@ class Store:
         """
         dispatch_id = str(uuid.uuid4())
 
-        with self.database.write() as connection:
+        with self._adding(dispatch_id) as connection:
             there = select(dispatches.c.dispatch_id).where(
                 dispatches.c.parent_dispatch_id == parent_id, dispatches.c.parent_node_id == node_id
             )
@@ -114,6 +112,26 @@ class Store:
             self._insert_dispatch(connection, dispatch_id, new, family)
 
         return dispatch_id
+
+    @contextmanager
+    def _adding(self, dispatch_id: str) -> Iterator[Connection]:
+        """Give a connection to add a dispatch; where it has not come about, its files go."""
+        try:
+            with self.database.write() as connection:
+                yield connection
+        except BaseException as error:
+            # A Ctrl-C may come when the commit is on disk. Where nobody can say, the files stay.
+            with suppress(Exception):
+                if not self._has(dispatch_id):
+                    self.values.discard_all(dispatch_id)
+                elif sys.version_info >= (3, 11):
+                    error.add_note(f"dispatch {dispatch_id} is stored all the same")
+
+            raise
+
+    def _has(self, dispatch_id: str) -> bool:
+        with self.database.read() as connection:
+            return connection.execute(DISPATCH, {"dispatch_id": dispatch_id}).one_or_none() is not None
 
     def get_child(self, dispatch_id: str, node_id: int) -> Row[Any] | None:
         """Return the dispatch of a sublattice, if there is one yet."""
@@ -251,6 +269,11 @@ class Store:
         with self.database.read() as connection:
             return list(connection.execute(query.where(jobs.c.dispatch_id == dispatch_id).order_by(job_nodes.c.place)))
 
+    def set_waiting(self, ticket: str, text: str) -> None:
+        """Say what a job waits for, from any thread; the dispatcher itself does so with its journal."""
+        with self.database.write() as connection:
+            connection.execute(update(jobs).where(jobs.c.ticket == ticket).values(waiting=text))
+
     def get_functions(self, dispatch_id: str) -> dict[int, Value]:
         """Return the pickled functions of a dispatch by their places."""
         query = select(functions.c.place, functions.c.content).where(functions.c.dispatch_id == dispatch_id)
@@ -292,17 +315,23 @@ class Store:
         query = select(cancel_targets).where(cancel_targets.c.order_id == order_id)
         return {row.node_id: row.outcome for row in connection.execute(query)}
 
-    def find_dispatch(self, connection: Connection, dispatch_id: str) -> Row[Any]:
+    def find_dispatch(self, connection: Connection, dispatch_id: str) -> Any:
         """Return the row of a dispatch, read on a connection that is open.
 
         Raises:
             DispatchNotFoundError: There is none of this id.
         """
-        row = connection.execute(DISPATCH, {"dispatch_id": dispatch_id}).one_or_none()
+        return self.the_dispatch(dispatch_id, list(connection.execute(DISPATCH, {"dispatch_id": dispatch_id})))
 
-        if row is None:
+    def the_dispatch(self, dispatch_id: str, rows: Sequence[Any]) -> Any:
+        """Return the only one of the rows that were found for an id.
+
+        Raises:
+            DispatchNotFoundError: There is none.
+        """
+        if not rows:
             raise DispatchNotFoundError(
                 f"no dispatch {dispatch_id!r} in {self.home.database}; ct.list_dispatches() shows those that are there"
             )
 
-        return row
+        return rows[0]

@@ -9,60 +9,44 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import Insert, Update, bindparam, func, insert, literal_column, or_, update
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy import bindparam, func, insert, literal_column, update
 
 from covalent_core._model.job import Value
 from covalent_core._model.status import Status
 from covalent_core._store.database import now
+from covalent_core._store.prepared import Prepared, is_one_of
 from covalent_core._store.schema import attempts, dispatches, encode, job_nodes, jobs, nodes
+
+#: The step in which a node has failed that somebody has given up before it was confirmed to have ended.
+GIVEN_UP = "cancel"
 
 #: A statement and the values of one row for it.
 Write: TypeAlias = "tuple[Prepared, dict[str, Any]]"
 
 
-class Prepared:
-    """A statement in the words of the driver; to let SQLAlchemy say it each time would cost more than the commit."""
-
-    def __init__(self, statement: Insert | Update) -> None:
-        compiled = statement.compile(dialect=sqlite.dialect())
-        self._text = str(compiled)
-        self._names = compiled.positiontup or []
-
-    def execute(self, cursor: DBAPICursor, rows: list[dict[str, Any]]) -> None:
-        """Write many rows at once. Half a character in a text, which UTF-8 does not have, is written as its escape."""
-        values = [tuple(row[name] for name in self._names) for row in rows]
-
-        try:
-            cursor.executemany(self._text, values)
-        except UnicodeEncodeError:
-            cursor.executemany(self._text, [tuple(map(_storable, row)) for row in values])
-
-
-def _storable(value: Any) -> Any:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-_here = (nodes.c.dispatch_id == bindparam("b_dispatch"), nodes.c.node_id == bindparam("b_node"))
+_in_dispatch = nodes.c.dispatch_id == bindparam("b_dispatch")
+_here = (_in_dispatch, nodes.c.node_id == bindparam("b_node"))
 _ticket = jobs.c.ticket == bindparam("b_ticket")
 
 
 def _node_update(statuses: list[Status], *columns: str, **more: Any) -> Prepared:
-    # The statuses are part of the text: a prepared statement has places for the values of a row only.
     values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in columns} | more
-    here = or_(*(nodes.c.status == literal_column(f"'{status.value}'") for status in statuses))
-    return Prepared(update(nodes).where(*_here, here).values(values))
+    return Prepared(update(nodes).where(*_here, is_one_of(nodes.c.status, statuses)).values(values))
+
+
+def _nodes_update(statuses: list[Status], status: Status) -> Prepared:
+    """Return what gives all nodes of a dispatch that have one of these statuses another, with an error."""
+    values: dict[str, Any] = {column: bindparam(f"b_{column}") for column in ("error", "ended")}
+    here = update(nodes).where(_in_dispatch, is_one_of(nodes.c.status, statuses))
+    return Prepared(here.values(status=literal_column(f"'{status.value}'"), **values))
 
 
 def _job_update(*columns: str) -> Prepared:
     return Prepared(update(jobs).where(_ticket).values({column: bindparam(f"b_{column}") for column in columns}))
 
 
-ADD_JOB = Prepared(
-    insert(jobs).values({name: bindparam(name) for name in ("ticket", "dispatch_id", "attempt", "cancel_attempts")})
-)
-ADD_JOB_NODE = Prepared(insert(job_nodes).values({name: bindparam(name) for name in ("ticket", "place", "node_id")}))
+ADD_JOB = Prepared.insert(jobs, "ticket", "dispatch_id", "attempt", "cancel_attempts")
+ADD_JOB_NODE = Prepared.insert(job_nodes, "ticket", "place", "node_id")
 START_NODE = _node_update([Status.NEW_OBJECT], "status", "started")
 RUN_NODE = _node_update([Status.DISPATCHING], "status")
 #: While it runs.
@@ -88,11 +72,18 @@ REQUEUE_NODE = _node_update(
     stdout=literal_column("''"),
     stderr=literal_column("''"),
 )
-END_CANCELLED_NODE = _node_update([Status.CANCELLING], "status", "ended", **_WRITTEN)
+#: What was cancelled keeps the reason as its error, unless it has failed to be ended.
+END_STOPPED_NODE = _node_update(
+    [Status.CANCELLING],
+    *("status", "ended", "step"),
+    error=func.coalesce(bindparam("b_given_up"), nodes.c.error),
+    **_WRITTEN,
+)
 SET_PAYLOAD = _job_update("payload")
 SET_LOCATION = _job_update("location")
 SET_HANDLE = _job_update("handle")
 SET_PROGRESS = _job_update("progress")
+SET_WAITING = _job_update("waiting")
 SET_CANCEL = _job_update("cancel_since", "cancel_attempts", "cancel_error", "cancel_next")
 CLOSE_JOB = _job_update("released", "error", "payload")
 START_DISPATCH = Prepared(
@@ -104,6 +95,14 @@ END_DISPATCH = Prepared(
     update(dispatches)
     .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.ended.is_(None))
     .values(status=bindparam("b_status"), ended=bindparam("b_ended"))
+)
+#: The end of a dispatch that cannot be walked to its end: of what has begun, of what never will, and its own.
+FAIL_NODES = _nodes_update([Status.DISPATCHING, Status.RUNNING, Status.CANCELLING], Status.FAILED)
+PREVENT_NODES = _nodes_update([Status.NEW_OBJECT], Status.CANCELLED)
+FAIL_DISPATCH = Prepared(
+    update(dispatches)
+    .where(dispatches.c.dispatch_id == bindparam("b_dispatch"), dispatches.c.ended.is_(None))
+    .values(status=literal_column("'FAILED'"), error=bindparam("b_error"), ended=bindparam("b_ended"))
 )
 
 

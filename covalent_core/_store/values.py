@@ -41,7 +41,19 @@ class Values:
         if file.stat().st_size <= INLINE_BYTES:
             return file.read_bytes()
 
+        return self._link(file, dispatch_id, name)
+
+    def share(self, dispatch_id: str, name: str, value: Value) -> Value:
+        """Return a value of another dispatch as this one holds it; a file is linked, or copied where it cannot be."""
+        if isinstance(value, bytes):
+            return value
+
+        return self._link(self._home.folder / value, dispatch_id, name)
+
+    def _link(self, file: Path, dispatch_id: str, name: str) -> Path:
+        """Make a file a value, on disk under its name when this returns; called again, it does the same again."""
         target = self._value_file(dispatch_id, name)
+        # From a dispatcher that died before it could store where the value is.
         target.unlink(missing_ok=True)
 
         try:
@@ -49,18 +61,10 @@ class Values:
         except OSError:
             shutil.copyfile(file, target)
 
-        with open(target, "rb") as moved:
-            os.fsync(moved.fileno())
+        # The name is in the folder, and need not be on disk because the file is.
+        for path in (target, target.parent):
+            _flush(path)
 
-        return target.relative_to(self._home.folder)
-
-    def share(self, dispatch_id: str, name: str, value: Value) -> Value:
-        """Return a value of another dispatch as this one holds it; a large one is linked, not copied."""
-        if isinstance(value, bytes):
-            return value
-
-        target = self._value_file(dispatch_id, name)
-        os.link(self._home.folder / value, target)
         return target.relative_to(self._home.folder)
 
     def discard(self, dispatch_id: str, name: str) -> None:
@@ -83,3 +87,12 @@ class Values:
     def discard_all(self, dispatch_id: str) -> None:
         """Remove the files of a dispatch that has not come about."""
         shutil.rmtree(self._home.values / dispatch_id, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

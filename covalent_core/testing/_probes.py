@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from covalent_core._client import spawn
 from covalent_core._home import Home
+from covalent_core._lock import is_served
 
 
 def start_time(pid: int) -> str | None:
@@ -41,7 +43,10 @@ def processes_with(variable: str, value: str) -> list[int]:
 
     for pid in _numbers():
         with suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            content = Path(f"/proc/{pid}/environ").read_bytes()
+
+            # To take apart what holds nothing of it takes longer than to look.
+            if wanted in content and wanted in content.split(b"\0"):
                 found.append(pid)
 
     return [pid for pid in found if alive(pid)]
@@ -62,13 +67,16 @@ def processes_about(ticket: str) -> list[int]:
 def processes_of(home: Path) -> list[int]:
     """Return the live processes of a home: its dispatcher, and everything below it."""
     below = processes_with("COVALENT_CORE_HOME", str(home))
-    return sorted({*below, *(process.pid for process in spawn._started.values() if alive(process.pid))})
+    return sorted({*below, *(pid for pid in _started() if alive(pid))})
 
 
 def dispatchers_of(home: Path) -> list[int]:
     """Return the live dispatchers of a home."""
-    started = [process.pid for process in spawn._started.values()]
-    return [pid for pid in processes_of(home) if pid in started or "--idle-seconds" in arguments_of(pid)]
+    return [pid for pid in processes_of(home) if pid in _started() or "--idle-seconds" in arguments_of(pid)]
+
+
+def _started() -> list[int]:
+    return [started.process.pid for started in spawn._started.values()]
 
 
 def arguments_of(pid: int) -> list[str]:
@@ -96,14 +104,26 @@ def kill(pids: Iterable[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def kill_all(look: Callable[[], list[int]]) -> None:
+    """Kill what is found, until nothing is found any more."""
+    while found := look():
+        kill(found)
+        # To ask for each of them is quick; to look for all is not.
+        wait_until(partial(_none_lives, found))
+
+
+def _none_lives(pids: Iterable[int]) -> bool:
+    return not any(map(alive, pids))
+
+
 def kill_dispatcher(home: Path) -> None:
     """Kill the dispatcher of a home; return when it is dead."""
-    kill(dispatchers_of(home))
+    kill_all(lambda: dispatchers_of(home))
     # Its main thread may be dead a moment before the thread that lets go of the lock.
-    wait_until(lambda: not dispatchers_of(home) and not spawn.is_served(Home(home)))
+    wait_until(lambda: not is_served(Home(home)))
 
-    for process in spawn._started.values():
-        process.wait()
+    for started in spawn._started.values():
+        started.process.wait()
 
 
 @contextmanager
@@ -112,11 +132,10 @@ def ending(home: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        kill(processes_of(home))
-        wait_until(lambda: not processes_of(home))
+        kill_all(lambda: processes_of(home))
 
-        for process in spawn._started.values():
-            process.wait()
+        for started in spawn._started.values():
+            started.process.wait()
 
         spawn._started.clear()
 

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from probes import alive, arguments_of, dispatchers_of, processes_of, wait_until
+import pytest
+from probes import Stops, alive, arguments_of, dispatchers_of, kill_dispatcher, processes_of, wait_until
+from tasks import finished, held, hold, let_go, tree
 
 import covalent_core as ct
 from covalent_core import Status
+from covalent_core._home import find_home
+from covalent_core._lock import is_served
 
 SEED = """
 import covalent_core as ct
@@ -108,6 +112,7 @@ def test_a_notebook_with_a_running_loop(home: Path) -> None:
     assert "CANCELLED" in state
 
 
+@pytest.mark.long("starts ten interpreters that import everything")
 def test_ten_clients_at_the_same_moment_in_an_empty_home(home: Path) -> None:
     script = """
 import covalent_core as ct
@@ -182,6 +187,68 @@ def test_a_dispatcher_told_to_end_leaves_the_work_to_the_next(home: Path, tmp_pa
     assert result.status == Status.COMPLETED
     assert result.get_node_result(0)["job_handle"] == handle
     assert "Traceback" not in (home / "dispatcher.log").read_text()
+
+
+def test_a_dispatcher_told_to_end_does_so_though_blocking_hooks_wait(
+    home: Path, tmp_path: Path, stops: Stops, installed_examples: None
+) -> None:
+    (tmp_path / "work").mkdir()
+
+    @ct.lattice(executor=ct.executor.FolderExecutor(folder=str(tmp_path / "work")))  # type: ignore[attr-defined]
+    def workflow(folder):
+        return held(folder, "task")
+
+    # A process as a user's: the dispatchers of these tests end in their own way.
+    dispatcher = subprocess.Popen([sys.executable, "-m", "covalent_core", "serve"])
+    wait_until(lambda: is_served(find_home()))
+    dispatch_id = ct.dispatch(workflow)(tmp_path)
+    wait_until(lambda: ("run", "called") in {(call.hook, call.event) for call in stops.calls()})
+    task = tree(tmp_path, "task")
+    dispatcher.terminate()
+
+    assert dispatcher.wait(timeout=10) == 0
+    assert all(alive(pid) for pid in task)
+
+    let_go(tmp_path, "task")
+    assert finished(dispatch_id).result == "task"
+
+
+def test_a_task_that_dispatches_starts_no_dispatcher_below_itself(home: Path, tmp_path: Path) -> None:
+    @ct.electron
+    def outer(folder):
+        from covalent_core._client import spawn
+
+        @ct.lattice
+        def inner(folder):
+            return ct.electron(hold)(folder, "task")
+
+        dispatch_id = ct.dispatch(inner)(folder)
+        (folder / "dispatched").touch()
+        wait_until((folder / "killed").exists)
+        spawn.START_SECONDS = 0.2
+        spawn.warnings.simplefilter("always")
+        ct.get_result(dispatch_id)
+        (folder / "looked").touch()
+        return ct.get_result(dispatch_id, wait=True).result
+
+    @ct.lattice
+    def workflow(folder):
+        return outer(folder)
+
+    dispatch_id = ct.dispatch(workflow)(tmp_path)
+    wait_until((tmp_path / "dispatched").exists)
+    kill_dispatcher(home)
+    (tmp_path / "killed").touch()
+    wait_until((tmp_path / "looked").exists)
+    assert dispatchers_of(home) == []
+
+    # Who is outside brings it back, and the task goes on with that.
+    let_go(tmp_path, "task")
+    result = finished(dispatch_id)
+    assert result.result == "task"
+    stderr = result.get_node_result(0)["stderr"]
+    assert f"no dispatcher serves {home}" in stderr
+    assert "part of a task" in stderr
 
 
 def test_functions_of_a_module_beside_the_script_need_no_installation(home: Path, tmp_path: Path) -> None:

@@ -61,6 +61,32 @@ def test_killed_at_a_stop_the_next_dispatcher_goes_on_from_there(
     assert nothing_left(home)
 
 
+def test_killed_before_the_end_of_a_sublattice_is_stored_nothing_stands_still(
+    home: Path, tmp_path: Path, stops: Stops
+) -> None:
+    @ct.lattice
+    def inner(folder):
+        count(folder, "runs", 0)
+        return ct.electron(bytes)(100_000)
+
+    @ct.lattice
+    def outer(folder):
+        return inner(folder)
+
+    stops.take("before-sublattice-end")
+    dispatch_id = ct.dispatch(outer)(tmp_path)
+    stops.wait("before-sublattice-end")
+    kill_dispatcher(home)
+    assert list((home / "values" / dispatch_id).glob("output-*")), "the output is in place and its end is not stored"
+    stops.leave("before-sublattice-end")
+    beside = ct.dispatch(one)(tmp_path, 0)
+
+    assert ct.get_result(beside, wait=True, timeout=20).status == Status.COMPLETED
+    assert ct.get_result(dispatch_id, wait=True, timeout=20).result == bytes(100_000)
+    assert len(runs_in(tmp_path / "runs")) == 2
+    assert nothing_left(home)
+
+
 def test_killed_before_the_end_is_stored_a_cancel_given_meanwhile_wins(
     home: Path, tmp_path: Path, stops: Stops
 ) -> None:
@@ -75,7 +101,7 @@ def test_killed_before_the_end_is_stored_a_cancel_given_meanwhile_wins(
     assert nothing_left(home)
 
 
-@pytest.mark.long
+@pytest.mark.long("kills ten dispatchers, one after the other")
 @pytest.mark.parametrize("part", range(5))
 def test_killed_fifty_times_at_random_moments(home: Path, tmp_path: Path, part: int) -> None:
     seed = random.randrange(2**32)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from probes import Stops, alive, wait_until
+from probes import Stops, alive, dispatchers_of, wait_until
 
 import covalent_core as ct
 from covalent_core import Status
+from covalent_core._client import spawn
+from covalent_core._client.spawn import ensure_dispatcher, stop_dispatcher
+from covalent_core._detached import DetachedProcess
+from covalent_core._home import find_home
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +128,29 @@ def test_a_step_that_fails_names_itself(
     assert result.get_node_result(0)["error"] == message
     assert not any(alive(pid) for pid in pids(tmp_path))
     assert [name for name in os.listdir(workdir) if name != "calls"] == []
+
+
+def test_a_dispatcher_of_another_environment_says_which_and_a_new_one_takes_its_place(
+    home: Path, tmp_path: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = os.environ["PYTHONPATH"]
+    # Not forked from a process that may know the plugin.
+    monkeypatch.setattr(spawn, "DetachedProcess", DetachedProcess)
+    monkeypatch.delenv("PYTHONPATH")
+    ensure_dispatcher(find_home())
+    (other,) = dispatchers_of(home)
+    monkeypatch.setenv("PYTHONPATH", path)
+    result = ct.dispatch_sync(workflow_on(scripted(workdir)))(tmp_path, 0)
+    error = result.get_node_result(0)["error"]
+
+    assert result.status == Status.FAILED
+    assert "ExecutorNotFoundError: no executor named 'scripted'; installed: local" in error
+    assert f"the dispatcher of {home}, process {other} ({sys.executable}, covalent-core {ct.__version__})" in error
+    assert "'covalent-core stop'" in error
+
+    assert stop_dispatcher(find_home())
+    again = ct.redispatch(result.dispatch_id)()
+    assert ct.get_result(again, wait=True, timeout=20).result == "done"
 
 
 def test_a_hook_may_cancel_its_own_task(home: Path, tmp_path: Path, workdir: Path) -> None:

@@ -52,6 +52,7 @@ def read_store() -> dict[str, Any]:
     return dict(json.loads(json.dumps(final)))
 
 
+@pytest.mark.long("lets 32 clients do what they like for ten seconds")
 def test_what_32_clients_of_one_store_are_told_is_true(home: Path, tmp_path: Path) -> None:
     print(f"COVALENT_CORE_TEST_SEED={SEED}")
     folder = tmp_path / "histories"

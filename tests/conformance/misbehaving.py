@@ -222,7 +222,7 @@ class SubmitsTwice(NiceExecutor):
         second = Path(location, "second")
         second.mkdir()
         shutil.copy(Path(location, "bundle.pyz"), second)
-        subprocess.Popen([sys.executable, "bundle.pyz"], cwd=second, start_new_session=True).wait(0.5)
+        subprocess.Popen([sys.executable, "bundle.pyz"], cwd=second, start_new_session=True).wait()
         return str(NiceExecutor.provision(self, location))
 
 

@@ -23,7 +23,7 @@ try:
 finally:
     del sys.path[:2]
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long("runs the suite against every misbehaving executor, some of which never answer")
 
 CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
 INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]
@@ -51,6 +51,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     wanted += [f"{suites}::Test{executor}::{test}" for executor, test in CATCHERS]
     report = folder / "report.xml"
     options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", f"--junitxml={report}", f"--basetemp={folder}/t"]
+    # Most of them wait for what never comes: side by side.
+    options += ["--numprocesses=3", "--maxschedchunk=1"]
     paths = os.pathsep.join(map(str, (PLUGINS, HERE, folder)))
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *wanted],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covalent_core._dispatch.packs import JOBS, WalkNode, into_jobs
+from covalent_core._dispatch.graph import WalkNode
+from covalent_core._dispatch.packs import JOBS, into_jobs
 from covalent_core._model.graph import ExecutorSpec, Role
 from covalent_core._model.status import Status
 
@@ -183,3 +185,21 @@ def test_what_has_begun_does_not_follow_again() -> None:
     )
 
     assert packed(nodes) == [[0, 2]]
+
+
+def seconds_to_pack(count: int) -> float:
+    """Return the processor time that it takes to pack as many tasks as this whose outputs are all returned together."""
+    done = [node(place, status=Status.COMPLETED) for place in range(count)]
+    tasks = [node(count + place) for place in range(count)]
+    sources = range(2 * count)
+    last = [node(2 * count, Role.RESULT, *sources), node(2 * count + 1, Role.OPERATION, *sources)]
+    nodes = graph_of(*done, *tasks, *last)
+    waiting, started = ready(nodes), time.process_time()
+    into_jobs(waiting, nodes, lambda _: (None, None))
+    return time.process_time() - started
+
+
+def test_to_pack_four_times_as_many_takes_no_more_than_a_few_times_as_long() -> None:
+    few, many = (min(seconds_to_pack(count) for _ in range(3)) for count in (1_000, 4_000))
+
+    assert many < 9 * few

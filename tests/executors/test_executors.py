@@ -193,6 +193,52 @@ def call(made: Any, hook: str, **arguments: Any) -> Any:
     return anyio.run(partial(BoundExecutor(made).call, hook, **arguments))
 
 
+# --- values that the core reads -----------------------------------------------------------------------------------
+
+NAN = float("nan")
+
+UNFIT: list[tuple[dict[str, Any], str]] = [
+    ({"max_workers": 0}, "max_workers is 0, expected a whole number from 1 on"),
+    ({"max_workers": -1}, "max_workers is -1, expected a whole number from 1 on"),
+    ({"max_workers": True}, "max_workers is True, expected a whole number from 1 on"),
+    ({"pack": -5}, "pack is -5, expected a whole number from 1 on, 'chain' or 'auto'"),
+    ({"pack": NAN}, "pack is nan, expected a whole number from 1 on, 'chain' or 'auto'"),
+    ({"grace": -1}, "grace is -1, expected a number of seconds, 0 or more"),
+    ({"grace": NAN}, "grace is nan, expected a number of seconds, 0 or more"),
+]
+
+
+@pytest.mark.parametrize(("given", "problem"), UNFIT)
+def test_a_value_that_does_not_fit_is_refused_where_the_executor_is_named(given: dict[str, Any], problem: str) -> None:
+    for decorate in (ct.electron, ct.lattice):
+        with pytest.raises(ExecutorOptionError) as caught:
+            decorate(executor=LocalExecutor(**given))(abs)
+
+        assert str(caught.value) == f"LocalExecutor: {problem}"
+
+
+@pytest.mark.parametrize("given", [given for given, _ in UNFIT if True not in given.values()])
+def test_a_value_that_was_changed_later_or_came_from_the_store_is_refused_too(given: dict[str, Any]) -> None:
+    made = LocalExecutor()
+    vars(made).update(given)
+
+    for refuse in (lambda: describe(made), lambda: create(ExecutorSpec("local", json.dumps(given)))):
+        with pytest.raises(ExecutorOptionError):
+            refuse()
+
+
+def test_the_configuration_is_checked_too(config: Path) -> None:
+    config.write_text("[executors.local]\nmax_workers = 0\n")
+
+    with pytest.raises(ExecutorOptionError, match="LocalExecutor: max_workers is 0, expected"):
+        describe("local")
+
+
+def test_no_option_of_any_executor_is_not_a_number(plugin: ModuleType) -> None:
+    with pytest.raises(ExecutorOptionError, match=r"^ShelfExecutor: ratio is nan, expected a number$"):
+        describe(plugin.ShelfExecutor(ratio=NAN))
+
+
 # --- names and classes -------------------------------------------------------------------------------------------
 
 
@@ -827,3 +873,66 @@ def test_calls_make_no_warning() -> None:
             call(made(), hook, **arguments)
 
     assert [str(warning.message) for warning in seen] == []
+
+
+class Blocking:
+    """An executor whose hooks block until it says otherwise, each kind by itself."""
+
+    def __init__(self) -> None:
+        self.free = {"run": threading.Event(), "upload": threading.Event()}
+
+    @ct.hookimpl
+    def upload(self, job: Job) -> str:
+        self.free["upload"].wait(20)
+        return "there"
+
+    @ct.hookimpl
+    def run(self, job: Job) -> None:
+        self.free["run"].wait(20)
+
+    @ct.hookimpl
+    def provision(self, job: Job) -> str:
+        return "handle"
+
+    @ct.hookimpl
+    def fetch(self, job: Job) -> str:
+        return "results"
+
+    @ct.hookimpl
+    def cancel(self, job: Job) -> None:
+        return None
+
+    @ct.hookimpl
+    def find(self, job: Job) -> str:
+        return "handle"
+
+
+@pytest.mark.parametrize("hook", ["run", "upload"])
+def test_blocking_hooks_that_wait_keep_no_thread_from_those_that_end_jobs_nor_from_the_core(hook: str) -> None:
+    blocking = Blocking()
+    others = {"cancel": None, "find": "handle", "release": None}
+
+    async def crowd() -> None:
+        bound = BoundExecutor(blocking)
+
+        def call(name: str) -> Any:
+            everything = {"job": None, "location": "", "job_handle": "", "payload": b"", "task_metadata": {}}
+            return bound.call(name, **everything)
+
+        core = anyio.to_thread.current_default_thread_limiter()
+
+        async with anyio.create_task_group() as tasks:
+            # More than there are threads in all, where nobody asks for others.
+            for _ in range(int(core.total_tokens) + 5):
+                tasks.start_soon(call, hook)
+
+            await anyio.wait_all_tasks_blocked()
+
+            try:
+                with anyio.fail_after(5):
+                    assert {name: await call(name) for name in others} == others
+                    assert core.borrowed_tokens == 0
+            finally:
+                blocking.free[hook].set()
+
+    anyio.run(crowd)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from covalent_core._dispatch.dispatcher import take_lock
 from covalent_core._home import (
     NETWORK_FILE_SYSTEMS,
     Home,
     file_system_of,
     find_home,
+    open_private,
     read_configuration,
     refuse_network_file_system,
 )
 from covalent_core.errors import ExecutorOptionError, StoreError
+
+#: The id of a user of whom nobody has heard.
+OTHER = 54321
 
 LOCAL_ROOT = "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw"
 NFS_ROOT = "21 1 0:20 / / rw,relatime shared:1 - nfs4 server:/root rw,vers=4.2"
@@ -45,8 +52,8 @@ def test_network_file_system_is_found_and_refused(kind: str) -> None:
 
     assert str(caught.value) == (
         f"the store cannot be in /net/user/store: that is a network file system ({kind}), where several hosts would "
-        f"corrupt it; put it on a disk of this host with: "
-        f"export COVALENT_CORE_HOME=/var/tmp/covalent-core-{os.getuid()}"
+        "corrupt it; name a folder of yours on a disk of this host (df --local lists them): "
+        "export COVALENT_CORE_HOME=<folder>"
     )
 
 
@@ -189,6 +196,134 @@ def test_home_is_created_for_its_user_alone(tmp_path: Path) -> None:
 
     for folder in (made.folder, made.values, made.jobs):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def as_another_user(*steps: Callable[[], object]) -> str:
+    """Take these steps as a user without rights, and return the error of the last one that raises, or nothing."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+
+    reading, writing = os.pipe()
+    child = os.fork()
+
+    if child == 0:
+        error = ""
+
+        try:
+            os.setgroups([])
+            os.setgid(OTHER)
+            os.setuid(OTHER)
+
+            for step in steps:
+                step()
+        except BaseException as caught:
+            error = f"{type(caught).__name__}: {caught}"
+        finally:
+            os.write(writing, error.encode())
+            os._exit(0)
+
+    os.close(writing)
+    os.waitpid(child, 0)
+
+    with open(reading) as file:
+        return file.read()
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder like /tmp: everybody can write there, and reach it."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o1777)
+        yield Path(folder)
+
+
+def test_a_home_that_somebody_else_has_made_is_not_used(shared: Path) -> None:
+    taken = shared / "taken"
+    taken.mkdir()
+    taken.chmod(0o777)
+    error = as_another_user(Home(taken).create)
+
+    assert error == (
+        f"StoreError: the folder {taken} belongs to root and you are user {OTHER}: who owns it could run code as you; "
+        "name a folder of your own with: export COVALENT_CORE_HOME=<folder>"
+    )
+    assert list(taken.iterdir()) == []
+
+
+@pytest.mark.parametrize("inner", ["values", "jobs"])
+def test_nor_one_with_a_folder_of_somebody_else_in_it(shared: Path, inner: str) -> None:
+    home = shared / "mine"
+    home.mkdir()
+    (home / inner).mkdir()
+    os.chown(home, OTHER, OTHER)
+
+    assert f"the folder {home / inner} belongs to root" in as_another_user(Home(home).create)
+
+
+def test_a_link_of_somebody_else_is_not_followed(shared: Path) -> None:
+    # To a folder of this very user: tomorrow it leads elsewhere.
+    (shared / "mine").mkdir()
+    os.chown(shared / "mine", OTHER, OTHER)
+    (shared / "link").symlink_to(shared / "mine")
+
+    assert f"the link {shared / 'link'} belongs to root" in as_another_user(Home(shared / "link").create)
+    assert list((shared / "mine").iterdir()) == []
+
+
+def test_a_link_of_ones_own_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    Home(tmp_path / "home").create()
+
+    assert (tmp_path / "disk" / "jobs").is_dir()
+    assert stat.S_IMODE((tmp_path / "disk").stat().st_mode) == 0o700
+
+
+def test_a_folder_that_others_can_read_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home").chmod(0o2775)
+    Home(tmp_path / "home").create()
+
+    assert stat.S_IMODE((tmp_path / "home").stat().st_mode) & 0o777 == 0o700
+
+
+def test_a_file_where_the_home_is_to_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+
+    with pytest.raises(StoreError) as caught:
+        Home(tmp_path / "home").create()
+
+    assert str(caught.value) == (
+        f"the folder {tmp_path / 'home'} of the store cannot be made: File exists; "
+        "name another with COVALENT_CORE_HOME, or remove what is there"
+    )
+
+
+def test_a_file_that_others_could_lock_is_closed(tmp_path: Path) -> None:
+    file = tmp_path / "dispatcher.lock"
+    file.write_text("12")
+    file.chmod(0o644)
+
+    for mode in ("a+", "ab"):
+        with open_private(file, mode):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    with open_private(tmp_path / "new", "ab"):
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+def test_a_dispatcher_makes_files_for_its_user_alone(tmp_path: Path) -> None:
+    started = os.umask(0)
+
+    try:
+        home = Home(tmp_path / "home")
+        home.create()
+        lock = take_lock(home)
+        assert lock is not None
+        lock.close()
+        assert stat.S_IMODE(home.lock.stat().st_mode) == 0o600
+    finally:
+        os.umask(started)
 
 
 # --- the configuration -------------------------------------------------------------------------------------------

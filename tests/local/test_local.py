@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -225,3 +230,76 @@ def test_a_job_survives_a_dispatcher_that_dies_with_unread_answers(home: Path) -
 
     find_home().create()
     anyio.run(story)
+
+
+def test_what_a_supervisor_left_is_killed_and_never_the_process_that_looks(tmp_path: Path) -> None:
+    script = """
+import anyio, os, subprocess
+from covalent_core._local.processes import ProcessHandle
+
+left = subprocess.Popen(["sleep", "600"], start_new_session=True)
+anyio.run(ProcessHandle(1, "1", os.environ["COVALENT_CORE_SUPERVISOR"]).sweep)
+print(left.wait(), flush=True)
+"""
+    marked = {**os.environ, "COVALENT_CORE_SUPERVISOR": uuid.uuid4().hex}
+    done = subprocess.run([sys.executable, "-c", script], env=marked, capture_output=True, text=True, timeout=20)
+
+    assert (done.returncode, done.stdout) == (0, "-9\n"), done.stderr
+
+
+def test_what_a_crashed_task_had_written_may_be_too_large_for_a_message(home: Path) -> None:
+    def crash() -> None:
+        # Each of these bytes is six in an outcome.
+        os.write(1, bytes(65536))
+        os.write(2, bytes(65536))
+        os._exit(3)
+
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            call = TaskCall(1, "crash", cloudpickle.dumps(crash), pickle.dumps(((), {})))
+            job = Job("dispatch", "ct-1", 0, (call,))
+            await start(executor, job)
+
+            with anyio.fail_after(20):
+                await executor.run(job, job.location, job.job_handle)
+
+            header = json.loads((await executor.fetch(job))["ct-1.1.outcome"].read_bytes())
+            assert (header["ended_by"], header["stdout"]) == ("exit 3", "\0" * 65536)
+
+    find_home().create()
+    anyio.run(story)
+
+
+def test_a_supervisor_whose_dispatcher_dies_on_a_full_disk_waits_for_room(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVALENT_CORE_HOME", str(small_disk))
+    filler = small_disk / "filler"
+
+    async def story() -> None:
+        async with LocalExecutor(max_workers=1) as executor:
+            call = TaskCall(1, "bytes", cloudpickle.dumps(bytes), pickle.dumps(((20_000,), {})))
+            job = Job("dispatch", "ct-1", 0, (call,))
+            await start(executor, job)
+            await executor.run(job, job.location, job.job_handle)
+            fill(filler)
+
+        part, lock = Path(f"{job.location}.1.outcome.part"), find_home().jobs / f"{job.job_handle.split('.')[2]}.lock"
+        wait_until(part.exists)
+        # For as long as it is there, the next dispatcher knows that there is something that it cannot see yet.
+        assert worker.is_locked(lock)
+        assert not os.path.lexists(f"{job.location}.ended")
+        filler.unlink()
+        await until_ended(job)
+        assert b'"COMPLETED"' in Path(f"{job.location}.1.outcome").read_bytes().partition(b"\n")[0]
+        wait_until(lambda: not lock.exists())
+
+    find_home().create()
+    anyio.run(story)
+
+
+def fill(filler: Path) -> None:
+    """Leave no room on the disk of a file."""
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(512))

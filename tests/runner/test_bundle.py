@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from probes import alive, wait_until
 from pythons import PYTHONS, python_or_skip
 
 from covalent_core._compose.pickling import dumps
-from covalent_core._executors.bundle import pack
+from covalent_core._executors.bundle import BEGINNING, TOO_OLD, pack
 from covalent_core._model.job import Job, TaskCall
 
 
@@ -61,7 +63,62 @@ def test_another_python_version_is_named_in_the_error(tmp_path: Path, name: str)
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
     assert header["status"] == "FAILED"
-    assert f"(the function was pickled by Python {here} and this is Python {name[6:]})" in header["error"]
+    assert f"the function was pickled by Python {here} and this is Python {name[6:]}" in header["error"]
+
+
+def test_another_version_is_said_first_where_a_function_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("covalent_core._model.job.PYTHON", "3.99")
+    unreadable = replace(job_of(len), tasks=(TaskCall(3, "function", b"no pickle", b""),))
+    start(unreadable, tmp_path).wait(20)
+    header, _ = outcome_in(tmp_path)
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    note = f"the function was pickled by Python 3.99 and this is Python {here}"
+
+    assert header["error"].startswith(f"{note}, which could not open it:\n_pickle.UnpicklingError")
+
+
+def test_an_error_of_the_function_itself_comes_before_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("covalent_core._model.job.PYTHON", "3.99")
+    start(job_of(len, 3), tmp_path).wait(20)
+    header, _ = outcome_in(tmp_path)
+
+    assert "TypeError" in header["error"].partition("(the function was pickled by Python 3.99")[0]
+
+
+def test_the_entry_is_in_words_that_old_interpreters_know(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = ast.parse(BEGINNING, feature_version=(3, 4))
+    newer = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.AsyncFunctionDef, ast.Starred, ast.Nonlocal, ast.Await)
+    assert not [node for node in ast.walk(tree) if isinstance(node, newer)]
+
+    monkeypatch.setattr(sys, "version_info", (3, 6, 8, "final", 0))
+    monkeypatch.setattr(sys, "version", "3.6.8 (default, May  1 2019)")
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+
+    with pytest.raises(SystemExit) as caught:
+        exec(compile(BEGINNING, "__main__.py", "exec"), {"__name__": "__main__"})
+
+    assert caught.value.code == TOO_OLD
+    assert capsys.readouterr().err == (
+        "Covalent Core needs Python 3.8 or newer where tasks run; this is 3.6.8 (/usr/bin/python3)\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["python2.7", "python3.6", "python3.7"])
+def test_an_old_interpreter_says_in_one_line_what_is_needed(tmp_path: Path, name: str) -> None:
+    python = python_or_skip(name)
+    (tmp_path / "bundle.pyz").write_bytes(pack(job_of(divmod, 17, 5)))
+    ended = subprocess.run([python, "bundle.pyz"], cwd=tmp_path, capture_output=True, text=True)
+    first = "Covalent Core needs Python 3.8 or newer where tasks run; this is "
+
+    assert ended.returncode == TOO_OLD
+    assert ended.stderr.startswith(f"{first}{name[6:]}.")
+    assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("workdir", ["", ".."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import zipfile
 from pathlib import Path
@@ -136,6 +137,36 @@ def test_a_cancel_ends_what_goes_with_a_task(home: Path, tmp_path: Path, where: 
     assert ct.cancel(dispatch_id)
     assert ct.get_result(dispatch_id, wait=True, timeout=10).status == Status.CANCELLED
     assert not alive(pid)
+
+
+@pytest.mark.parametrize("end", ["cancel", "kill"])
+def test_the_packages_of_a_task_that_is_ended_are_removed(
+    home: Path, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+
+    @ct.electron(deps_pip=ct.DepsPip([str(wheel)], ["--no-index"]))
+    def task():
+        import ct_tiny_dependency
+
+        (tmp_path / "where").write_text(f"{ct_tiny_dependency.__file__}\n{os.getpid()}\n")
+        time.sleep(600)
+
+    dispatch_id = ct.dispatch(ct.lattice(task))()
+    wait_until(lambda: (tmp_path / "where").exists() and (tmp_path / "where").read_text().count("\n") == 2)
+    file, pid = (tmp_path / "where").read_text().split()
+    assert Path(file).parent.parent == temporary
+
+    if end == "cancel":
+        ct.cancel(dispatch_id)
+    else:
+        os.kill(int(pid), signal.SIGKILL)
+
+    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    assert result.status == (Status.CANCELLED if end == "cancel" else Status.FAILED)
+    assert list(temporary.glob("deps-pip*")) == []
 
 
 def test_bad_input_is_refused_where_it_is_written() -> None:

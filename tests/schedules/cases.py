@@ -1,14 +1,16 @@
-"""What random schedules are drawn from: graphs, oddities of the backend, and what happens at which point."""
+"""How random schedules are drawn: graphs, oddities of the backend, and what happens at which point."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from random import Random
+from typing import TypeVar
 
-from hypothesis import strategies as st
 from simulated import ODDITIES
 from simulated import PACKS as PACK_ODDITIES
+
+T = TypeVar("T")
 
 #: The places of points.
 HOOKS = ("pickle", "upload", "provision", "run", "fetch", "cancel", "find", "release")
@@ -79,80 +81,106 @@ class Case:
 
 DEPTH, NODES = 6, 40
 #: Small graphs most of the time: what goes wrong in a large one mostly goes wrong in a small one, and sooner.
-SIZES = st.sampled_from([1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8] * 2 + [None])
+SIZES = [1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8] * 2 + [None]
 #: Sublattices are smaller still, and the deeper the more so; here they end.
-INNER_SIZES, NESTED = (st.sampled_from([1, 1, 2, 2, 3]), st.sampled_from([1, 1, 2]), st.just(1)), 3
-ROLES = st.sampled_from(["task", "task", "task", "operation", "sublattice"])
+INNER_SIZES = ([1, 1, 2, 2, 3], [1, 1, 2], [1])
+ROLES = ["task", "task", "task", "operation", "sublattice"]
+RETRIES, DELAYS = [0, 0, 0, 1, 2], [0.0, 0.0, 1.0, 50.0]
 
 
-@st.composite
-def graphs(draw: st.DrawFn, vertices: Callable[..., st.SearchStrategy[Vertex]]) -> tuple[Vertex, ...]:
+def draw_case(random: Random) -> Case:
+    """Draw a case: half of them have neither packs nor sublattices nor retries."""
+    return (_plain_case if random.random() < 0.5 else _rich_case)(random)
+
+
+def _plain_case(random: Random) -> Case:
+    return Case(
+        _graph(random, _size(random), lambda sources: Vertex(sources)),
+        _some(random, 0, 5, lambda: (random.choice((random.randrange(8), _node(random))), random.choice(ODDITIES))),
+        _some(random, 0, 6, lambda: (random.randint(1, random.choice((3, 30, 100))), _place(random), _event(random))),
+        random.choice((None, None, 1, 2)),
+    )
+
+
+def _rich_case(random: Random) -> Case:
+    def oddity() -> tuple[int, str]:
+        return random.randrange(8), random.choice(random.choice((ODDITIES, PACK_ODDITIES, PACK_ODDITIES)))
+
+    def happening() -> tuple[int, str, Cancel | Kill | Tell]:
+        place = random.choice((_place(random), random.choice(HOT)))
+        return random.randint(1, random.choice((2, 5, 40))), place, _rich_event(random)
+
+    return Case(
+        _graph(random, _size(random), lambda sources: _rich_vertex(random, sources)),
+        _some(random, 0, 8, oddity),
+        _some(random, 1, 6, happening),
+        random.choice((None, None, None, 1, 2)),
+        random.choice((None, 2, 3, 16, 16, "chain", "chain", "auto")),
+        random.random() < 0.5,
+    )
+
+
+def _some(random: Random, least: int, most: int, draw: Callable[[], T]) -> tuple[T, ...]:
+    return tuple(draw() for _ in range(random.randint(least, most)))
+
+
+def _size(random: Random) -> int:
+    return random.choice(SIZES) or random.randint(1, NODES)
+
+
+def _node(random: Random) -> int:
+    return random.randrange(NODES)
+
+
+def _graph(random: Random, size: int, vertex: Callable[[tuple[int, ...]], Vertex]) -> tuple[Vertex, ...]:
     """Draw a graph: each node needs nodes before it."""
-    size = draw(SIZES) or draw(st.integers(1, NODES))
-    return draw_nodes(draw, size, vertices)
-
-
-def draw_nodes(draw: st.DrawFn, size: int, vertices: Callable[..., Any], *more: Any) -> tuple[Vertex, ...]:
     depth: list[int] = []
     graph = []
 
     for node in range(size):
-        drawn = draw(st.lists(st.integers(0, node - 1), max_size=3, unique=True)) if node else []
+        drawn = random.sample(range(node), random.randint(0, min(3, node)))
         sources = tuple(sorted(source for source in drawn if depth[source] < DEPTH))
         depth.append(1 + max((depth[source] for source in sources), default=0))
-        graph.append(draw(vertices(sources, *more)))
+        graph.append(vertex(sources))
 
     return tuple(graph)
 
 
-def plain(sources: tuple[int, ...]) -> st.SearchStrategy[Vertex]:
-    return st.just(Vertex(sources))
-
-
-@st.composite
-def rich(draw: st.DrawFn, sources: tuple[int, ...], level: int = 0) -> Vertex:
+def _rich_vertex(random: Random, sources: tuple[int, ...], level: int = 0) -> Vertex:
     """Draw a node that may be anything; `level` is how deep its graph is nested."""
-    role = draw(ROLES)
+    role, graph = random.choice(ROLES), ()
 
-    if (role == "operation" and not sources) or (role == "sublattice" and level == NESTED):
+    if (role == "operation" and not sources) or (role == "sublattice" and level == len(INNER_SIZES)):
         role = "task"
 
-    graph = draw_nodes(draw, draw(INNER_SIZES[level]), rich, level + 1) if role == "sublattice" else ()
+    if role == "sublattice":
+        size = random.choice(INNER_SIZES[level])
+        graph = _graph(random, size, lambda inner: _rich_vertex(random, inner, level + 1))
+
     # The user cannot say that an operation is tried again.
-    retries = draw(RETRIES) if role != "operation" else 0
-    return Vertex(sources, role, retries, draw(DELAYS) if retries else 0.0, graph)
+    retries = random.choice(RETRIES) if role != "operation" else 0
+    return Vertex(sources, role, retries, random.choice(DELAYS) if retries else 0.0, graph)
 
 
-RETRIES, DELAYS = st.sampled_from([0, 0, 0, 1, 2]), st.sampled_from([0.0, 0.0, 1.0, 50.0])
-NODE = st.integers(0, NODES - 1)
-NAMES = st.lists(NODE, min_size=1, max_size=3).map(tuple)
-NAMED = st.none() | NAMES
-GAPS = st.one_of(st.integers(1, 3), st.integers(1, 30), st.integers(1, 100))
+def _place(random: Random) -> str:
+    return random.choice((ANYWHERE, random.choice(PLACES)))
 
 
-CANCELS = st.builds(Cancel, NAMED, st.booleans())
-EVENTS = st.one_of(CANCELS, CANCELS, st.just(Kill()), st.just(Kill()), st.just(Tell()))
-WHERE = st.one_of(st.just(ANYWHERE), st.sampled_from(PLACES))
-PLAIN_CASES = st.builds(
-    Case,
-    graphs(plain),
-    st.lists(st.tuples(st.integers(0, 7) | NODE, st.sampled_from(ODDITIES)), max_size=5).map(tuple),
-    st.lists(st.tuples(GAPS, WHERE, EVENTS), max_size=6).map(tuple),
-    st.sampled_from([None, None, 1, 2]),
-)
-#: Single nodes more often than everything: what happens to the others is the question.
-RICH_CANCELS = st.builds(Cancel, NAMED | NAMES, st.booleans(), st.sampled_from([0, 0, 0, 1, 2, 3]))
-RICH_EVENTS = st.one_of(RICH_CANCELS, RICH_CANCELS, RICH_CANCELS, st.just(Kill()), st.just(Kill()), st.just(Tell()))
-RICH_WHERE = st.one_of(WHERE, st.sampled_from(HOT), st.sampled_from(HOT))
-RICH_GAPS = st.one_of(st.integers(1, 2), st.integers(1, 5), st.integers(1, 40))
-RICH_ODDITIES = st.one_of(st.sampled_from(ODDITIES), st.sampled_from(PACK_ODDITIES), st.sampled_from(PACK_ODDITIES))
-RICH_CASES = st.builds(
-    Case,
-    graphs(rich),
-    st.lists(st.tuples(st.integers(0, 7), RICH_ODDITIES), max_size=8).map(tuple),
-    st.lists(st.tuples(RICH_GAPS, RICH_WHERE, RICH_EVENTS), min_size=1, max_size=6).map(tuple),
-    st.sampled_from([None, None, None, 1, 2]),
-    st.sampled_from([None, 2, 3, 16, 16, "chain", "chain", "auto"]),
-    st.booleans(),
-)
-CASES = st.one_of(PLAIN_CASES, RICH_CASES)
+def _names(random: Random) -> tuple[int, ...]:
+    return _some(random, 1, 3, lambda: _node(random))
+
+
+def _event(random: Random) -> Cancel | Kill | Tell:
+    kind = random.choice((Cancel, Cancel, Kill, Kill, Tell))
+    return Cancel(random.choice((None, _names(random))), random.random() < 0.5) if kind is Cancel else kind()
+
+
+def _rich_event(random: Random) -> Cancel | Kill | Tell:
+    kind = random.choice((Cancel, Cancel, Cancel, Kill, Kill, Tell))
+
+    if kind is not Cancel:
+        return kind()
+
+    # Single nodes more often than everything: what happens to the others is the question.
+    names = random.choice((None, _names(random), _names(random)))
+    return Cancel(names, random.random() < 0.5, random.choice((0, 0, 0, 1, 2, 3)))

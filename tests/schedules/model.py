@@ -74,7 +74,9 @@ class Model:
     def cancelled(self, named: list[int] | None, truthy: bool, stopped: set[int]) -> None:
         """`ct.cancel` has returned: it stops what had not ended and was not being ended, and says so (1, 5, 10)."""
         expected = self._order(set(self.plans if named is None else named), whole=named is None)
-        must(stopped == expected and truthy == bool(expected), f"cancel says it stopped {stopped}, it was {expected}")
+        must(
+            stopped == expected and truthy == bool(expected), "cancel says it stopped {}, it was {}", stopped, expected
+        )
 
     def _order(self, targets: set[int], *, whole: bool) -> set[int]:
         """An order takes all of the sublattices at its targets (7)."""
@@ -90,29 +92,33 @@ class Model:
 
     def called(self, hook: str, ticket: str, nodes: list[int], stored: dict[str, object]) -> None:
         """A hook is called; `stored` is what of the job is on disk at this moment (2, 3, 9)."""
-        must(stored and not stored["released"], f"{hook} of {ticket}, which is not stored, or as released")
-        must(hook not in NEEDS or stored[NEEDS[hook]], f"{hook} of {ticket} without {NEEDS.get(hook)}")
+        must(stored and not stored["released"], "{} of {}, which is not stored, or as released", hook, ticket)
+        must(hook not in NEEDS or stored[NEEDS[hook]], "{} of {} without {}", hook, ticket, NEEDS.get(hook))
         # The nodes of a pack may end before it does; a step is for those that are not cancelled and still its own.
         over = STOPPED if len(nodes) == 1 else ABORTED
         live = [node for node in nodes if self.nodes[node].status not in over and self.runs.is_in(node, ticket)]
-        must(hook not in STEPS or live, f"{hook} of {ticket}: {[self.nodes[node] for node in nodes]}")
+        must(hook not in STEPS or live, "{} of {}: {}", hook, ticket, [self.nodes[node] for node in nodes])
         releases = [restarts for earlier, restarts in self.calls[ticket] if earlier == "release"]
-        must(hook == "release" or not releases, f"{hook} of {ticket} after its release")
-        # Only if the dispatcher died before it could be stored is a release called again.
-        must(self.restarts not in releases, f"{ticket} is released again")
+        must(hook == "release" or not releases, "{} of {} after its release", hook, ticket)
+        # Only if it has failed, or the dispatcher died before it could be stored, is a release called again.
+        must(self.restarts not in releases, "{} is released again", ticket)
         self.calls[ticket].append((hook, self.restarts))
+
+    def release_failed(self, ticket: str) -> None:
+        """A release has been called, and has raised or been interrupted."""
+        self.calls[ticket].remove(("release", self.restarts))
 
     def ends_members(self, ticket: str, nodes: list[int]) -> None:
         """`cancel_members` is called for nodes that are to be cancelled, and no others (8)."""
         found = [self.nodes[node].status for node in nodes]
-        must(set(found) <= ABORTED, f"cancel_members of {ticket} for nodes {nodes}, which are {found}")
+        must(set(found) <= ABORTED, "cancel_members of {} for nodes {}, which are {}", ticket, nodes, found)
 
     # --- what is seen --------------------------------------------------------------------------------------------
 
     def adopted(self, node: int, child: Model) -> None:
         """A sublattice has been stored: one for each node, and none for a node that is cancelled (7)."""
-        must(node not in self.below, f"node {node} has a second sublattice")
-        must(self.nodes[node].status not in STOPPED, f"node {node}, {self.nodes[node]}, gets a sublattice")
+        must(node not in self.below, "node {} has a second sublattice", node)
+        must(self.nodes[node].status not in STOPPED, "node {}, {}, gets a sublattice", node, self.nodes[node])
         self.below[node] = child
 
     def saw(
@@ -135,19 +141,19 @@ class Model:
                 self._saw_sublattice(node, new.status)
 
         self.nodes = nodes
-        must(self.end in (None, dispatch), f"dispatch {self.end} becomes {dispatch}")
-        must(dispatch[0] not in TERMINAL or dispatch[0] == self._outcome(), f"dispatch is {dispatch[0]}: {nodes}")
+        must(self.end in (None, dispatch), "dispatch {} becomes {}", self.end, dispatch)
+        must(dispatch[0] not in TERMINAL or dispatch[0] == self._outcome(), "dispatch is {}: {}", dispatch[0], nodes)
         self.end = dispatch if dispatch[0] in TERMINAL else None
 
     def _saw_change(self, node: int, old: Node, new: Node) -> None:
         status = new.status
-        must(status == old.status or status in NEXT.get(old.status, ()), f"node {node} goes from {old} to {new}")
-        must(old.status not in TERMINAL or new == old, f"node {node} changes from {old} to {new}")
-        must(node not in self.ordered or status in ABORTED, f"node {node}, to be cancelled, is {new}")
+        must(status == old.status or status in NEXT.get(old.status, ()), "node {} goes from {} to {}", node, old, new)
+        must(old.status not in TERMINAL or new == old, "node {} changes from {} to {}", node, old, new)
+        must(node not in self.ordered or status in ABORTED, "node {}, to be cancelled, is {}", node, new)
         failed = self.runs.may_fail(node) or self._child_is(node, "FAILED")
-        must(status != "FAILED" or failed, f"node {node} is {new}")
+        must(status != "FAILED" or failed, "node {} is {}", node, new)
         tries = new.attempt < self.plans[node].retries and node not in self.below
-        must(status != "FAILED" or not tries, f"node {node} is {new} and may be tried again")
+        must(status != "FAILED" or not tries, "node {} is {} and may be tried again", node, new)
         self.trail[node] += [status] * (status != old.status)
 
     def _saw_cause(self, node: int, new: Node, nodes: dict[int, Node], roots: set[int]) -> None:
@@ -155,19 +161,26 @@ class Model:
         own = self._own(node, new.status)
         ready = all(nodes[s].status == "COMPLETED" or self.runs.share(s, node) for s in self.plans[node].sources)
         cause = re.search(r"node (\d+)", new.error)
-        must(ready or new.status in ("NEW_OBJECT", "CANCELLED"), f"node {node} is {new}, what it needs is not complete")
-        must(new.status not in ABORTED or own or roots, f"node {node} is {new} without a cause")
-        must(not roots or new.status in ABORTED, f"node {node} is {new} below {roots}")
-        must(new.status != "CANCELLED" or own or (cause and int(cause[1]) in roots), f"node {node}, {roots}: {new}")
+        must(
+            ready or new.status in ("NEW_OBJECT", "CANCELLED"),
+            "node {} is {}, what it needs is not complete",
+            node,
+            new,
+        )
+        must(new.status not in ABORTED or own or roots, "node {} is {} without a cause", node, new)
+        must(not roots or new.status in ABORTED, "node {} is {} below {}", node, new, roots)
+        must(
+            new.status != "CANCELLED" or own or (cause and int(cause[1]) in roots), "node {}, {}: {}", node, roots, new
+        )
 
     def _saw_sublattice(self, node: int, status: str) -> None:
         """The end of a sublattice is that of its node (7)."""
         child = self.below.get(node)
         end = child and child.end and child.end[0]
-        must(child is None or status in STOPPED | {"RUNNING"}, f"node {node} has a sublattice and is {status}")
-        must(child is None or end or status not in TERMINAL, f"node {node} is {status}, its sublattice goes on")
-        must(status != "COMPLETED" or end == status, f"node {node} is {status}, its sublattice is {end}")
-        must(status != "FAILED" or end in (None, status), f"node {node} is {status}, its sublattice is {end}")
+        must(child is None or status in STOPPED | {"RUNNING"}, "node {} has a sublattice and is {}", node, status)
+        must(child is None or end or status not in TERMINAL, "node {} is {}, its sublattice goes on", node, status)
+        must(status != "COMPLETED" or end == status, "node {} is {}, its sublattice is {}", node, status, end)
+        must(status != "FAILED" or end in (None, status), "node {} is {}, its sublattice is {}", node, status, end)
 
     def _child_is(self, node: int, status: str) -> bool:
         child = self.below.get(node)
@@ -187,11 +200,11 @@ class Model:
 
     def ended(self) -> None:
         """Nothing is left to be done: the dispatch has ended, and every job that was uploaded is released (3)."""
-        must(self.end, f"the dispatch has not ended: {self.nodes}")
+        must(self.end, "the dispatch has not ended: {}", self.nodes)
 
         for ticket, calls in self.calls.items():
             hooks = {hook for hook, _ in calls}
-            must("upload" not in hooks or "release" in hooks, f"{ticket} is never released: {calls}")
+            must("upload" not in hooks or "release" in hooks, "{} is never released: {}", ticket, calls)
 
         for child in self.below.values():
             child.ended()

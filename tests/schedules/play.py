@@ -12,7 +12,6 @@ import argparse
 import gc
 import logging
 import os
-import random
 import shutil
 import sys
 import tempfile
@@ -21,12 +20,12 @@ import traceback
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from random import Random
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cases import CASES, Cancel, Case, Kill, Tell, Vertex
+from cases import Cancel, Case, Kill, Tell, Vertex, draw_case
+from smaller import smallest
 from world import World, enter
 
 from covalent_core._home import Home
@@ -34,7 +33,7 @@ from covalent_core._store.store import Store
 
 #: What stands in a case as it is printed.
 NAMES = {"Case": Case, "Cancel": Cancel, "Kill": Kill, "Tell": Tell, "Vertex": Vertex}
-#: How many cases are drawn from one seed. What is kept of those drawn before, and their store, would grow without end.
+#: How many cases are drawn from one seed, and share a store: it would grow without end.
 ROUND = 500
 
 
@@ -42,14 +41,9 @@ class Stage:
     """Where cases are played: a store in memory where there is one, and a new one after a failure."""
 
     def __init__(self) -> None:
-        memory = Path("/dev/shm")
-        self._folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
-        self.played = 0
         self._set_up()
 
     def play(self, case: Case) -> None:
-        self.played += 1
-
         try:
             World(case, self._home, self._store, self._results).play()
         except BaseException:
@@ -58,6 +52,9 @@ class Stage:
             raise
 
     def _set_up(self) -> None:
+        memory = Path("/dev/shm")
+        # Never one that was there before: what has been found out about a folder is kept.
+        self._folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self._home = Home(self._folder / "home")
         self._store = Store(self._home)
         self._results = self._folder / "results"
@@ -69,29 +66,33 @@ class Stage:
 
 def play_round(start: int) -> str:
     """Play the cases of one seed; return what is wrong with the first that fails, or nothing."""
-    stage = Stage()
-
-    @seed(start)
-    @settings(
-        max_examples=ROUND,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
-        report_multiple_bugs=False,
-    )
-    @given(CASES)
-    def play(case: Case) -> None:
-        stage.play(case)
+    stage, random = Stage(), Random(start)
 
     try:
-        play()
-    except BaseException:
-        return traceback.format_exc()
+        return next((problem for _ in range(ROUND) if (problem := play_or_tell(stage, draw_case(random)))), "")
     finally:
         stage.strike()
 
-    return "" if stage.played >= ROUND else f"only {stage.played} cases were drawn"
+
+def play_or_tell(stage: Stage, case: Case) -> str:
+    """Play a case; where it fails, return how, and the smallest case that fails so."""
+    kind = failure(stage, case)
+
+    if kind is None:
+        return ""
+
+    small = smallest(case, lambda other: type(failure(stage, other)) is type(kind))
+    problem = failure(stage, small) or kind
+    return f"{''.join(traceback.format_exception(problem))}\nthis case fails: {small!r}"
+
+
+def failure(stage: Stage, case: Case) -> BaseException | None:
+    try:
+        stage.play(case)
+    except BaseException as error:
+        return error
+
+    return None
 
 
 def prepare() -> None:
@@ -118,14 +119,20 @@ def play_rounds(seeds: range, processes: int) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--seed", type=int, default=Random().randrange(2**32))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--case", help="a case as it is printed, to be played once")
     options = parser.parse_args()
 
     if options.case is not None:
         prepare()
-        Stage().play(eval(options.case, NAMES))
+        stage = Stage()
+
+        try:
+            stage.play(eval(options.case, NAMES))
+        finally:
+            stage.strike()
+
         return
 
     seeds = range(options.seed, options.seed + -(-options.cases // ROUND))

@@ -10,17 +10,18 @@ if TYPE_CHECKING:
 
 #: In these a node may be alive.
 MAY_LIVE = ("DISPATCHING", "RUNNING", "CANCELLING")
-#: So long may the store of an end wait for company. The pause before a new attempt is counted from the end itself.
-COMPANY = 0.01
+#: So long may it take until an end is on disk. The pause before a new attempt is counted from the end itself.
+STORING = 0.01
 
 
 class Violation(AssertionError):  # noqa: N818
     """The contract does not allow what has been seen."""
 
 
-def must(condition: object, text: str) -> None:
+def must(condition: object, text: str, *values: object) -> None:
+    """Raise where a condition does not hold; only then the values are put into the text."""
     if not condition:
-        raise Violation(text)
+        raise Violation(text.format(*values))
 
 
 class Runs:
@@ -73,10 +74,10 @@ class Runs:
         for node in back:
             self._came_back[node] += 1
             attempts = nodes[node].attempt - old[node].attempt
-            must(attempts in (0, 1), f"node {node} comes back from {old[node]} as {nodes[node]}")
-            must(nodes[node].attempt <= self._plans[node].retries, f"node {node} is tried too often: {nodes[node]}")
-            must(not attempts or self.may_fail(node), f"node {node} is tried again: {nodes[node]}")
-            must(attempts or self._is_given_up(node, nodes, runs), f"node {node} comes back from {old[node]}")
+            must(attempts in (0, 1), "node {} comes back from {} as {}", node, old[node], nodes[node])
+            must(nodes[node].attempt <= self._plans[node].retries, "node {} is tried too often: {}", node, nodes[node])
+            must(not attempts or self.may_fail(node), "node {} is tried again: {}", node, nodes[node])
+            must(attempts or self._is_given_up(node, nodes, runs), "node {} comes back from {}", node, old[node])
 
         for node, new in nodes.items():
             self._saw_runs(node, new, runs.get(node, []), runs, nodes)
@@ -85,12 +86,12 @@ class Runs:
         self._jobs[ticket] = members
 
         for node in members:
-            early = now < self._not_before[node] - COMPANY and nodes[node].status != "CANCELLED"
-            must(not early, f"node {node} is tried again {self._not_before[node] - now:g} s too early")
+            early = now < self._not_before[node] - STORING and nodes[node].status != "CANCELLED"
+            must(not early, "node {} is tried again {:g} s too early", node, self._not_before[node] - now)
             sources = self._plans[node].sources
             joins = self._plans[node].role == "operation" and len(sources) == 1 and node not in self._job_of
             apart = {s for s in sources if s not in members and self._plans[s].role != "sublattice"}
-            must(not joins or not apart, f"operation {node} runs without node {apart} in {ticket}")
+            must(not joins or not apart, "operation {} runs without node {} in {}", node, apart, ticket)
             self._job_of[node] = ticket
 
     def _is_given_up(self, node: int, nodes: dict[int, Node], runs: dict[int, list[tuple[str, str]]]) -> bool:
@@ -111,12 +112,18 @@ class Runs:
         """A node runs once for each time it was started, where it was started, and after what it needs."""
         states = [state for _, state in ran]
         alive = [ticket for ticket, state in ran if state == "alive"]
-        must(len(ran) == len(dict(ran)) <= self._came_back[node] + 1, f"node {node} has run too often: {ran}")
-        must(len(alive) <= 1, f"node {node} runs twice at once: {ran}")
-        must(not alive or new.status in MAY_LIVE, f"node {node} is {new} and alive: {ran}")
-        must(not alive or self.is_in(node, alive[0]), f"node {node} is alive in {alive}, which it has left")
-        must(new.status != "COMPLETED" or states[-1:] == ["COMPLETED"], f"node {node} is {new}, at the backend {ran}")
+        must(len(ran) == len(dict(ran)) <= self._came_back[node] + 1, "node {} has run too often: {}", node, ran)
+        must(len(alive) <= 1, "node {} runs twice at once: {}", node, ran)
+        must(not alive or new.status in MAY_LIVE, "node {} is {} and alive: {}", node, new, ran)
+        must(not alive or self.is_in(node, alive[0]), "node {} is alive in {}, which it has left", node, alive)
+        must(
+            new.status != "COMPLETED" or states[-1:] == ["COMPLETED"],
+            "node {} is {}, at the backend {}",
+            node,
+            new,
+            ran,
+        )
 
         for source in self._plans[node].sources if ran else ():
             done = nodes[source].status == "COMPLETED" or any(s == "COMPLETED" for _, s in runs.get(source, ()))
-            must(done, f"node {node} runs before node {source} has completed")
+            must(done, "node {} runs before node {} has completed", node, source)

@@ -156,7 +156,7 @@ class SimulatedExecutor:
     async def provision(self, job: Job) -> str:
         world = self.world
         world.called("provision", job)
-        world.checked(must, world.backend.files.get(job.ticket), f"{job.ticket} is provisioned and not uploaded")
+        world.checked(must, world.backend.files.get(job.ticket), "{} is provisioned and not uploaded", job.ticket)
 
         if world.odd(job, "provision refuses"):
             raise ConnectionError("the backend refuses the job")
@@ -234,7 +234,7 @@ class SimulatedExecutor:
 
             if status != "lost" and (run.ends <= self.world.now + SPARE or run.begins == math.inf):
                 header = {"status": status, "error": None, "started": 0.0, "ended": 0.0, "stdout": "", "stderr": ""}
-                header |= {"file": 0, "error": None if status == "COMPLETED" else "the task raised"}
+                header |= {"file": False, "error": None if status == "COMPLETED" else "the task raised"}
                 content = json.dumps(header).encode() + b"\n" + self.world.output(task)
                 found[f"{job.ticket}.{task.node_id}.outcome"] = content
 
@@ -273,7 +273,12 @@ class SimulatedExecutor:
 
     @hookimpl
     async def release(self, job: Job) -> None:
-        await self._pass("release", job)
+        try:
+            await self._pass("release", job)
+        except (Exception, get_cancelled_exc_class()):
+            self.world.release_failed(job)
+            raise
+
         self.world.backend.files.pop(job.ticket, None)
         self.world.point("release answers")
 

@@ -19,6 +19,13 @@ SEED = os.environ.get("COVALENT_CORE_TEST_SEED", "20261121")
 
 #: What random schedules have found in the core, as small as they could be made.
 FOUND = {
+    "a node that is cancelled while its pack is being stored by a dispatcher that is killed then": (
+        "Case((Vertex(), Vertex(), Vertex(), Vertex(), Vertex((2,))), (), "
+        "((2, 'nothing to do', Cancel((4,))), (2, 'anywhere', Kill())), pack='auto')"
+    ),
+    "a fetch that hangs after everything has been reported, so that nothing is left to be cancelled": (
+        "Case((Vertex(), Vertex((0,))), ((0, 'reports'), (0, 'fetch hangs'), (0, 'task slow')), pack='chain')"
+    ),
     "an order that came too late, noticed while a dispatch is taken up": (
         "Case((Vertex(),), (), ((1, 'release is called', Kill()), (2, 'before a commit', Cancel())))"
     ),
@@ -34,7 +41,7 @@ def play(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.long
+@pytest.mark.long("plays ten thousand schedules")
 def test_random_schedules_are_allowed_by_the_model() -> None:
     print(f"COVALENT_CORE_TEST_SEED={SEED}")
     played = play("--cases", CASES, "--seed", SEED)

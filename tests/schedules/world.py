@@ -28,7 +28,7 @@ from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExe
 
 from covalent_core import Job
 from covalent_core._client import spawn
-from covalent_core._dispatch import attempts, compute, dispatcher, members, shared, steps, walk
+from covalent_core._dispatch import attempts, compute, dispatcher, graph, members, shared, stalls, steps, walk
 from covalent_core._dispatch.dispatcher import Dispatcher
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._home import Home
@@ -70,7 +70,8 @@ class World:
         self._firsts: dict[int | None, int] = {}
         self._count(None, case.graph)
         self._odd = Counter((node % len(self._vertices), oddity) for node, oddity in case.oddities)
-        self._released_badly = {node for node, oddity in self._odd if oddity.startswith("release")}
+        failures = sum(count for (_, oddity), count in self._odd.items() if oddity.startswith("release"))
+        self._released_in_the_end = failures < steps.RELEASES
         self._left, self._passed, self._last = deque(case.schedule), 0, 0.0
         self._reader = sqlite3.connect(home.database, isolation_level=None)
         self._may_hang = any(oddity in HANGS for _, oddity in self._odd)
@@ -163,7 +164,7 @@ class World:
         try:
             Dispatcher(self.home).serve()
         except asyncio.CancelledError as error:
-            must(self._killed_at is not None, f"a dispatcher that is alive and told to end raises {error!r}")
+            must(self._killed_at is not None, "a dispatcher that is alive and told to end raises {!r}", error)
         except BaseException:
             if self._killed_at is None:
                 raise
@@ -188,8 +189,7 @@ class World:
     def _check_end(self) -> None:
         self.look()
         self.model.ended()
-        unreleased = {t for t in self.backend.files if self._released_badly.isdisjoint(self._numbers[t])}
-        must(not unreleased, f"files are left of {unreleased}")
+        must(not (self._released_in_the_end and self.backend.files), "files are left of {}", self.backend.files)
         query = "SELECT node_id, status FROM status_changes WHERE dispatch_id = ? AND node_id IS NOT NULL ORDER BY id"
 
         for dispatch_id, model in self.models.items():
@@ -198,7 +198,7 @@ class World:
             for node, status in self._reader.execute(query, (dispatch_id,)):
                 trail[node].append(status)
 
-            must(trail == model.trail, f"the store says {trail}, seen was {model.trail}")
+            must(trail == model.trail, "the store says {}, seen was {}", trail, model.trail)
 
     # --- points --------------------------------------------------------------------------------------------------
 
@@ -266,8 +266,10 @@ class World:
             self._tell()
         elif not self._left and self.clock - self._last > QUIET and self._killed_at is None:
             self._last = self.clock
-            may, nodes = self._may_hang and not self.model.whole, [model.nodes for model in self.models.values()]
-            self.checked(must, may, f"nothing happens: {nodes}")
+            nodes = [model.nodes for model in self.models.values()]
+            self.checked(must, self._may_hang and not self.model.whole, "nothing happens: {}", nodes)
+            # What no cancel can end must not hang.
+            self._may_hang = False
             self.checked(self._cancel, Cancel())
 
         self.clock += seconds or 1.0
@@ -338,7 +340,9 @@ class World:
         # Jobs that a dispatcher takes up from another are not made to wait.
         if self.case.max_workers and self.generations == 1:
             busy = [s for s in self.backend.submissions if s.limited and "alive" in s.ran(self.now).values()]
-            must(len(busy) <= self.case.max_workers, f"{len(busy)} jobs at once, max_workers {self.case.max_workers}")
+            must(
+                len(busy) <= self.case.max_workers, "{} jobs at once, max_workers {}", len(busy), self.case.max_workers
+            )
 
     def called(self, hook: str, job: Job) -> None:
         """A hook is called: show it to the model, then let the schedule go on."""
@@ -353,9 +357,14 @@ class World:
         self.checked(self.models[job.dispatch_id].called, hook, job.ticket, job.node_ids, stored)
         self.point(f"{hook} is called")
 
+    def release_failed(self, job: Job) -> None:
+        """A release has not come to its end, though its dispatcher lives."""
+        if self._killed_at is None:
+            self.models[job.dispatch_id].release_failed(job.ticket)
+
     def interrupted(self, job: Job, since: float) -> None:
         """The call of `provision` that began at `since` has been interrupted: only its time limit may do that."""
-        self.checked(must, self._killed_at is not None or self.now - since > USUAL + SLOW, f"{job.ticket} interrupted")
+        self.checked(must, self._killed_at is not None or self.now - since > USUAL + SLOW, "{} interrupted", job.ticket)
 
     def odd(self, job: Job, oddity: str) -> bool:
         """Whether something is odd about this job; if so, once less from now on."""
@@ -430,7 +439,7 @@ def enter() -> None:
     database.Database.write_raw = lambda *arguments: SimulatedExecutor.world.commit(write(*arguments))
     Store.add_sublattice = lambda _, *arguments: SimulatedExecutor.world.sublattice(add, *arguments)
     # What waits is waited for by the clock of the world.
-    walk.now = lambda: SimulatedExecutor.world.clock
+    walk.now = graph.now = lambda: SimulatedExecutor.world.clock
     # A dispatcher that has been killed leaves connections; to open a store anew would be most of what a case costs.
     database.create_engine = partial(database.create_engine, pool_size=0)
     dispatcher.Store = lambda home: SimulatedExecutor.world.store
@@ -441,6 +450,7 @@ def enter() -> None:
     seconds = {
         (dispatcher, "POLL_SECONDS"): 50.0,
         (members, "THREAD_SECONDS"): 50.0,
+        (stalls, "BEAT_SECONDS"): 50.0,
         (compute, "PROVISION_SECONDS"): 20.0,
         (compute, "ATTEMPT_SECONDS"): 10.0,
         (steps, "ATTEMPT_SECONDS"): 10.0,

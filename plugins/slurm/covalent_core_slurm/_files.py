@@ -9,9 +9,7 @@ from contextlib import suppress
 
 #: The beginning of an outcome that the runner has written of a task which somebody else has ended, or may have: with
 #: `ct.checkpoint()` it ends by itself when it is told to.
-_TERMINATED = (
-    r'^\{"status": "(TERMINATED"|CANCELLED"|FAILED", "error": "the process of the task was ended by signal 9 )'
-)
+_TERMINATED = r'^\{"status": "(TERMINATED"|CANCELLED"|FAILED", "ended_by": "(signal 9|told)")'
 _ENDED_BY_OTHERS = re.compile(_TERMINATED.encode())
 
 #: What the name of the file ends with that a runner makes before all else.

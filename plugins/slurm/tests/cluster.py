@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import daemons
-from daemons import is_used, starting
+from daemons import PROGRAMS, PROJECT, is_used, starting
 from probes import alive, wait_until
+from programs import need
 
 #: The states of a job of which nothing runs any more, or will.
 OVER = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "DEADLINE")
@@ -25,10 +26,13 @@ class Cluster:
     Attributes:
         folder: Where it keeps all its files.
         config: What ``SLURM_CONF`` must be for its commands.
+        keeper: The process that keeps it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: Path) -> None:
         self.folder = folder
+        self.keeper = int((folder / "keeper").read_text())
+        self._log = log
         self.config = folder / "slurm.conf"
         self._environment = {**os.environ, "SLURM_CONF": str(self.config)}
 
@@ -58,6 +62,7 @@ class Cluster:
         order.with_suffix(".part").write_text(word)
         order.with_suffix(".part").rename(order)
         wait_until(lambda: not order.exists(), 40)
+        assert alive(self.keeper), f"the cluster has ended: {self._log.read_text()}"
 
     def jobs(self, folder: Path | None = None) -> dict[str, tuple[str, str]]:
         """Return by their ids the names and states of all jobs that the controller knows, or of those with files here.
@@ -80,6 +85,11 @@ class Cluster:
         return {job_id: name for job_id, (name, state) in self.jobs(folder).items() if state not in OVER}
 
 
+def need_programs() -> None:
+    """Leave out the test that asks where there is no Slurm."""
+    need(PROJECT, *PROGRAMS)
+
+
 @contextmanager
 def shared_cluster(folder: Path) -> Iterator[Cluster]:
     """Give the cluster of all who name the same folder; the first starts it, and it ends after the last.
@@ -87,6 +97,7 @@ def shared_cluster(folder: Path) -> Iterator[Cluster]:
     Raises:
         AssertionError: It has not started.
     """
+    need_programs()
     folder.mkdir(exist_ok=True)
 
     with open(folder / "users", "ab+") as users:
@@ -97,27 +108,25 @@ def shared_cluster(folder: Path) -> Iterator[Cluster]:
             if not place.exists():
                 keep(folder)
 
-            cluster = Cluster(Path(place.read_text()))
-
-        keeper = int((cluster.folder / "keeper").read_text())
+            cluster = Cluster(Path(place.read_text()), folder / "keeper.log")
 
         try:
             yield cluster
         finally:
             fcntl.lockf(users, fcntl.LOCK_UN)
-            wait_until(lambda: not alive(keeper) or is_used(folder), 40)
+            wait_until(lambda: not alive(cluster.keeper) or is_used(folder), 40)
 
 
 def keep(folder: Path) -> None:
     """Start the process that keeps the cluster; return when that is ready."""
+    (folder / "failed").unlink(missing_ok=True)
+
     with open(folder / "keeper.log", "ab") as log:
         command = ["setsid", "--fork", sys.executable, str(daemons.__file__), str(folder)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=True)
 
-    def has_started() -> bool:
-        said = (folder / "keeper.log").read_text()
-        assert "Error" not in said, said
-        return (folder / "place").exists()
+    with suppress(AssertionError):
+        wait_until(lambda: (folder / "place").exists() or (folder / "failed").exists(), 60)
 
-    wait_until(has_started, 60)
+    assert (folder / "place").exists(), f"no cluster has started: {(folder / 'keeper.log').read_text()}"

@@ -16,10 +16,7 @@ from probes import Stops, ending, wait_until
 from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+pytest_plugins = ["budget"]
 
 
 @pytest.fixture(scope="session")

@@ -12,112 +12,28 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from pwd import getpwuid
 
+from configuration import ACCOUNTING, CGROUP, CONFIG, DATABASE, NODE
+from ports import HeldPort
 from probes import processes_with, wait_until
+from programs import find
 
-#: The programs, and the Debian packages that bring them.
-PROGRAMS = {
-    "munged": "munge",
-    "slurmctld": "slurmctld",
-    "slurmd": "slurmd",
-    "sbatch": "slurm-client",
-    "slurmdbd": "slurmdbd",
-    "mariadbd": "mariadb-server-core",
-}
+PROJECT = Path(__file__).parents[1]
 
-CONFIG = """
-ClusterName=test
-SlurmctldHost=localhost(127.0.0.1)
-SlurmUser={user}
-SlurmdUser={user}
-SlurmctldPort={port}
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket.2,cred_expire=5
-CredType=cred/munge
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool/%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.%n.log
-SlurmctldDebug=info
-ProctrackType=proctrack/{proctrack}
-TaskPlugin=task/{task}
-MpiDefault=none
-SwitchType=switch/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={accounting}
-AccountingStoragePass={folder}/munge.socket.2
-JobCompType=jobcomp/filetxt
-JobCompLoc={folder}/jobcomp.txt
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
-DefMemPerNode=500
-SchedulerType=sched/builtin
-SchedulerParameters=sched_interval=1,sched_min_interval=1000,batch_sched_delay=0,default_queue_depth=1000
-MinJobAge=300
-KillWait=5
-WaitTime=0
-InactiveLimit=0
-ReturnToService=2
-SlurmctldTimeout=30
-SlurmdTimeout=300
-MessageTimeout=5
-MaxArraySize=10001
-MaxJobCount=10000
-SlurmdParameters=config_overrides
-NodeName={name}[1-4] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=256 RealMemory=64000
-PartitionName=main Nodes={name}[1-3] Default=YES MaxTime=INFINITE State=UP
-PartitionName=spare Nodes={name}4 MaxTime=INFINITE State=UP
-MailProg=/bin/true
-"""
-
-ACCOUNTING = """
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket.2
-DbdHost=localhost
-DbdAddr=127.0.0.1
-DbdPort={accounting}
-SlurmUser={user}
-DebugLevel=info
-LogFile={folder}/slurmdbd.log
-PidFile={folder}/slurmdbd.pid
-StorageType=accounting_storage/mysql
-StorageHost=127.0.0.1
-StoragePort={database}
-StorageUser={user}
-StorageLoc=accounting
-"""
-
-#: It knows no users, so it needs no tables of its own; and what it knows it may lose.
-DATABASE = """
---no-defaults --bind-address=127.0.0.1 --skip-grant-tables --skip-name-resolve --skip-log-bin --performance-schema=0
---innodb-buffer-pool-size=32M --innodb-log-file-size=4M --innodb-flush-method=nosync --innodb-doublewrite=0
---debug-no-sync --innodb-flush-log-at-trx-commit=0 --innodb-lock-wait-timeout=900 --key-buffer-size=64K
-""".split()
-
-CGROUP = """
-CgroupPlugin=cgroup/v1
-CgroupMountpoint=/sys/fs/cgroup
-CgroupAutomount=no
-ConstrainCores=no
-ConstrainRAMSpace=yes
-ConstrainSwapSpace=no
-ConstrainDevices=no
-"""
+#: Without the commands that come with these.
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "slurmdbd", "mariadbd")
 
 
 class Daemons:
@@ -128,20 +44,13 @@ class Daemons:
     """
 
     def __init__(self, folder: Path) -> None:
-        missing = sorted({package for program, package in PROGRAMS.items() if which(program) is None})
-
-        if missing:
-            raise FileNotFoundError(
-                "these tests need a real Slurm; install it with: apt-get install --no-install-recommends "
-                f"slurm-wlm-basic-plugins {' '.join(PROGRAMS.values())} (missing: {', '.join(missing)})"
-            )
-
         self._folder = folder
         self._config = folder / "slurm.conf"
         # The cgroups of a node have its name: two clusters on one machine must not share them.
         self._name = f"n{os.getpid()}x"
         self._nodes = [f"{self._name}{number}" for number in range(1, 5)]
         self._environment = {**os.environ, "SLURM_CONF": str(self._config)}
+        self._ports = {name: HeldPort() for name in ("slurmctld", "slurmdbd", "mariadbd", *self._nodes)}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._configure()
 
@@ -149,12 +58,16 @@ class Daemons:
         # Root alone may have frozen cgroups; others have their processes found by their parents.
         has_cgroups = Path("/sys/fs/cgroup/freezer").exists() and os.getuid() == 0
         plugins = ("cgroup", "cgroup") if has_cgroups else ("linuxproc", "none")
-        self._port = free_ports(7)
-        first = self._port + 3
+        nodes = [NODE.format(name=name, port=self._ports[name].number) for name in self._nodes]
         values = {
-            "name": self._name, "folder": self._folder, "first": first, "last": first + 3, "port": self._port,
-            "accounting": self._port + 1, "database": self._port + 2, "user": getpwuid(os.getuid()).pw_name,
-        }  # fmt: skip
+            "name": self._name,
+            "folder": self._folder,
+            "user": getpwuid(os.getuid()).pw_name,
+            "nodes": "\n".join(nodes),
+            "controller": self._ports["slurmctld"].number,
+            "accounting": self._ports["slurmdbd"].number,
+            "database": self._ports["mariadbd"].number,
+        }
         self._config.write_text(CONFIG.format(**values, proctrack=plugins[0], task=plugins[1]))
         accounting = self._folder / "slurmdbd.conf"
         accounting.touch(0o600)
@@ -187,17 +100,23 @@ class Daemons:
         done = self._folder / "done"
         script = f"#!/bin/sh\ntouch {done}\n".encode()
         sbatch = ["sbatch", "--output=/dev/null"]
-        subprocess.run(sbatch, input=script, env=self._environment, check=True, capture_output=True)
-        wait_until(done.exists, 30)
+        subprocess.run(sbatch, input=script, env=self._environment, check=True)
+        self._wait_until(done.exists)
 
     def _start_accounting(self) -> None:
         places = {"datadir": "database", "socket": "mariadbd.socket", "pid-file": "mariadbd.pid"}
         files = [f"--{option}={self._folder / name}" for option, name in places.items()]
         user = ["--user=root"] if os.getuid() == 0 else []
-        self._start("mariadbd", "mariadbd", *DATABASE, *files, *user, f"--port={self._port + 2}")
-        wait_until(lambda: (self._folder / "munge.socket.2").exists() and listens(self._port + 2), 30)
+        self._start("mariadbd", "mariadbd", *DATABASE, *files, *user, f"--port={self._ports['mariadbd'].number}")
+        self._wait_until(lambda: (self._folder / "munge.socket.2").exists() and self._listens("mariadbd"))
         self._start("slurmdbd", "slurmdbd", "-D")
-        wait_until(lambda: listens(self._port + 1), 30)
+        self._wait_until(lambda: self._listens("slurmdbd"))
+
+    def _listens(self, name: str) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._ports[name].number), 1):
+            return True
+
+        return False
 
     def start_controller(self, *, afresh: bool = False) -> None:
         """Return when it answers.
@@ -211,7 +130,26 @@ class Daemons:
             ping = subprocess.run(["scontrol", "ping"], env=self._environment, capture_output=True, text=True)
             return ping.stdout.strip().endswith("is UP")
 
-        wait_until(answers, 30)
+        self._wait_until(answers)
+
+    def _wait_until(self, condition: Callable[[], object]) -> None:
+        """Return when a condition holds; say what the daemons have said if it does not, or one of them has ended."""
+
+        def ended() -> list[str]:
+            return [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
+
+        with suppress(AssertionError):
+            wait_until(lambda: condition() or ended(), 30)
+
+        if not condition():
+            problem = f"ended: {', '.join(ended())}" if ended() else "not ready within 30 s"
+            said = "\n".join(map(self._said, ended() or self._daemons))
+            raise RuntimeError(f"the daemons of the cluster: {problem}\n{said}")
+
+    def _said(self, name: str) -> str:
+        files = [self._folder / f"{name}.{kind}" for kind in ("out", "log")] + [self._folder / f"slurmd.{name}.log"]
+        words = [file.read_text(errors="replace")[-2000:] for file in files if file.exists()]
+        return f"{name} said:\n{''.join(words)}"
 
     def stop_controller(self) -> None:
         """Let it save its state and end."""
@@ -222,10 +160,13 @@ class Daemons:
             if name in self._daemons:
                 self._stop(name)
 
+        for port in self._ports.values():
+            port.close()
+
     def _start(self, name: str, program: str, *arguments: str) -> None:
         with open(self._folder / f"{name}.out", "ab") as log:
             self._daemons[name] = subprocess.Popen(
-                [str(which(program)), *arguments],
+                [str(find(program)), *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, preexec_fn=end_with_parent,
             )  # fmt: skip
 
@@ -255,15 +196,26 @@ def starting(folder: Path) -> Iterator[None]:
 
 
 def is_used(folder: Path) -> bool:
-    """Return whether another process holds the lock of the users."""
-    # Through a file of its own the kernel would let go of the lock of this process as well.
-    with open("/proc/locks") as locks:
-        inode = os.stat(folder / "users").st_ino
-        return any(f":{inode} " in line and f" {os.getpid()} " not in line for line in locks)
+    """Return whether another process holds the lock of the users; one of this process is gone afterwards."""
+    asked = struct.pack("hhlli", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+    # The list of all locks would not do: what is read of it in several parts may leave some out.
+    with open(folder / "users", "ab") as users:
+        return struct.unpack("hhlli", fcntl.fcntl(users, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK
 
 
 def main(folder: Path) -> None:
-    """Keep a cluster as long as it is used, and start and stop its controller as ordered."""
+    """Keep a cluster as long as it is used; leave a file ``failed`` that says why if that is not possible."""
+    try:
+        keep_cluster(folder)
+    except BaseException:
+        (folder / "failed.part").write_text(traceback.format_exc())
+        (folder / "failed.part").rename(folder / "failed")
+        raise
+
+
+def keep_cluster(folder: Path) -> None:
+    """Start a cluster, and stop it when it is not used any more; start and stop its controller as ordered."""
     # The path of a socket may have 108 characters.
     with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as name:
         place, order = Path(name), Path(name, "order")
@@ -307,37 +259,6 @@ def ends(folder: Path) -> bool:
 
         (folder / "place").unlink()
         return True
-
-
-def which(program: str) -> str | None:
-    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-
-
-def free_ports(count: int) -> int:
-    """Return the first of several ports in a row that nobody listens at, and that no connection is given by chance."""
-    # Others who look for some at the same time begin elsewhere.
-    first = 20_000 + 16 * (os.getpid() % 700)
-
-    while not all(is_free(first + number) for number in range(count)):
-        first = 20_000 + (first - 20_000 + count) % 12_000
-
-    return first
-
-
-def listens(port: int) -> bool:
-    """Return whether somebody listens at a port; to look whether it is free could take it from who is about to."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-
-    return False
-
-
-def is_free(port: int) -> bool:
-    with suppress(OSError), socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-        return True
-
-    return False
 
 
 if __name__ == "__main__":

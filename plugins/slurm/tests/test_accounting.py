@@ -19,7 +19,7 @@ from covalent_core_slurm import SlurmExecutor
 TASKS = tasks()
 
 # In a row with those who stop the controller: they have a cluster for themselves.
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long("waits until the controller forgets jobs")
 
 #: What becomes of the elements of an array that runs, and of one that waits.
 ENDS = [

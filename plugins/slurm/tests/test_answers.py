@@ -303,10 +303,13 @@ def test_what_a_look_at_files_has_shown() -> None:
 @pytest.mark.parametrize(
     ("outcome", "terminated"),
     [
-        ('{"status": "TERMINATED", "error": "stopped by SIGTERM"}', True),
-        ('{"status": "FAILED", "error": "the process of the task was ended by signal 9 (SIGKILL)"}', True),
-        ('{"status": "FAILED", "error": "the process of the task was ended by signal 11 (SIGSEGV)"}', False),
-        ('{"status": "COMPLETED", "error": null}', False),
+        ('{"status": "TERMINATED", "ended_by": "told"}', True),
+        ('{"status": "CANCELLED", "ended_by": null}', True),
+        ('{"status": "FAILED", "ended_by": "told"}', True),
+        ('{"status": "FAILED", "ended_by": "signal 9"}', True),
+        ('{"status": "FAILED", "ended_by": "signal 11"}', False),
+        ('{"status": "FAILED", "ended_by": null}', False),
+        ('{"status": "COMPLETED", "ended_by": null}', False),
     ],
 )
 def test_both_ways_to_look_at_files_show_the_same(tmp_path: Path, outcome: str, terminated: bool) -> None:

@@ -18,7 +18,7 @@ TASKS = tasks()
 
 
 # All of them in a row: they have a cluster for themselves.
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long("stops and starts the controller")
 
 
 @pytest.fixture

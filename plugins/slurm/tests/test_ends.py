@@ -146,7 +146,7 @@ def test_a_job_that_is_put_back_into_the_queue_is_tried_again_by_the_core(cluste
     assert end(dispatch_id).status == Status.COMPLETED
 
 
-@pytest.mark.long
+@pytest.mark.long("Slurm waits before it starts a job again")
 def test_a_job_that_slurm_starts_again_while_no_dispatcher_lives(cluster, executor, home, tmp_path) -> None:
     dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
     wait_until(lambda: begun(tmp_path))
@@ -221,7 +221,7 @@ def test_what_is_known_of_a_job_that_the_controller_has_forgotten(cluster, home,
     assert words.format(job_id) in str(result.error)
 
 
-@pytest.mark.long
+@pytest.mark.long("the shortest time limit is a minute")
 def test_a_job_whose_time_is_over(cluster, home, tmp_path) -> None:
     executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), time=1)
     dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)

@@ -21,7 +21,7 @@ from covalent_core_slurm import SlurmExecutor
 
 TASKS = tasks()
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long("submits many jobs")
 
 #: Options with which a job does not begin.
 LATER = {"begin": "now+1hour"}

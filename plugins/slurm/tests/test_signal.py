@@ -113,7 +113,7 @@ def test_what_comes_before_the_task_goes_on(cluster, options, tmp_path) -> None:
     assert end(dispatch_id).result == "0"
 
 
-@pytest.mark.long
+@pytest.mark.long("Slurm looks at what time is left every half a minute")
 def test_the_signal_comes_some_time_before_the_end(cluster, options, tmp_path) -> None:
     executor = SlurmExecutor(**{**options, "time": 1}, options={"signal": "B:USR1@59"})
     dispatch_id = dispatch(warned_task(), str(tmp_path), "SIGUSR1", executor=executor)

@@ -150,7 +150,9 @@ def test_members_that_need_others_have_their_values(cluster, options, tmp_path) 
 
 
 @pytest.mark.parametrize(
-    ("grace", "seconds"), [(3, 1.0), pytest.param(12, 7.0, marks=pytest.mark.long)], ids=["of Slurm", "longer"]
+    ("grace", "seconds"),
+    [(3, 1.0), pytest.param(12, 7.0, marks=pytest.mark.long("waits for a grace period"))],
+    ids=["of Slurm", "longer"],
 )
 def test_a_cancelled_pack_is_nowhere_alive(cluster, options, tmp_path, grace, seconds) -> None:
     dispatch_id = dispatch(tmp_path, {**options, "grace": grace}, seconds=seconds)
@@ -214,7 +216,7 @@ def test_a_runner_that_is_killed_costs_the_others_nothing(cluster, options, tmp_
     check_nothing_left(cluster, tmp_path)
 
 
-@pytest.mark.long
+@pytest.mark.long("Slurm ends the steps of a job at leisure")
 def test_the_process_that_leads_is_killed(cluster, options, tmp_path) -> None:
     dispatch_id = dispatch(tmp_path, options)
     until_begun(tmp_path, "0", "1", "2", "3")
@@ -238,7 +240,7 @@ def test_a_job_that_is_cancelled_from_outside(cluster, options, tmp_path) -> Non
     check_nothing_left(cluster, tmp_path)
 
 
-@pytest.mark.long
+@pytest.mark.long("Slurm waits before it starts a job again")
 def test_a_job_that_slurm_starts_again_does_not_begin_its_members_twice(cluster, options, home, tmp_path) -> None:
     dispatch_id = dispatch(tmp_path, options)
     until_begun(tmp_path, "0", "1", "2", "3")

@@ -17,6 +17,13 @@ from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
 from covalent_core_ssh import SSHExecutor
 
+pytest_plugins = ["budget"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that at the end nobody waits for it alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,11 @@ from contextlib import contextmanager, suppress
 from getpass import getuser
 from pathlib import Path
 
+from ports import HeldPort
 from probes import processes_with, wait_until
+from programs import find, need
+
+PROJECT = Path(__file__).parents[1]
 
 CONFIG = """
 Port {port}
@@ -67,30 +70,31 @@ class FarSide:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
 
         shutil.copy(f"{self.key}.pub", folder / "authorized_keys")
-        self.port = port or free_port()
+        self._held = HeldPort() if port is None else None
+        self.port = port or self._held.number
         self._sshd: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         config = self.folder / "sshd_config"
         config.write_text(CONFIG.format(address=self.address, port=self.port, folder=self.folder))
-        sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-
-        if sshd is None:
-            raise FileNotFoundError("these tests need a real sshd; install it with: apt-get install openssh-server")
 
         if os.getuid() == 0:
             # Where sshd puts its unprivileged part; Debian's service makes it.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
-        self.log.unlink(missing_ok=True)
         # It is not one of those that end with the test in which it happens to be started.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COVALENT_CORE_")}
-        self._sshd = subprocess.Popen([*self._inside, sshd, "-D", "-f", config, "-E", self.log], env=environment)
-        wait_until(self._listens)
+        command = [*self._inside, str(find("sshd")), "-D", "-f", config, "-e"]
 
-    def _listens(self) -> bool:
-        return self.log.exists() and "Server listening" in self.log.read_text()
+        with open(self.log, "wb") as log:
+            self._sshd = sshd = subprocess.Popen(command, env=environment, stderr=log)
+
+        wait_until(lambda: "Server listening" in self.log.read_text() or sshd.poll() is not None)
+
+        if sshd.poll() is not None:
+            said = self.log.read_text()
+            raise RuntimeError(f"sshd ended instead of listening at {self.address}:{self.port}; it said: {said}")
 
     def trust(self, port: int) -> None:
         kind, key = (self.folder / "host_key.pub").read_text().split()[:2]
@@ -135,6 +139,9 @@ class FarSide:
 
         wait_until(lambda: not self.processes())
 
+        if self._held is not None:
+            self._held.close()
+
 
 class Line:
     """A TCP line to a port, in a thread of its own, that can be cut, frozen and mended.
@@ -154,10 +161,10 @@ class Line:
         self._open = True
         self.connections = 0
         self.forwarded = 0
-        self.port = free_port()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", self.port))
+        self._server = self._do(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self.port = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
         """Drop all connections and make no new ones."""
@@ -268,14 +275,9 @@ def environment_of(pid: int) -> bytes:
     return b""
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @contextmanager
 def running_far_side(folder: Path) -> Iterator[FarSide]:
+    need(PROJECT, "sshd")
     far = FarSide(folder)
 
     try:

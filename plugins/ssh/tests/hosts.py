@@ -6,13 +6,13 @@ Needs root and iproute2. Such a host can be cut off by taking its link down, and
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from far_side import FarSide
+from far_side import PROJECT, FarSide
+from programs import leave_out, need
 
 #: Tests that run side by side have hosts of their own.
 PLACE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
@@ -22,18 +22,20 @@ ONE, TWO, DEEP, BRIDGE = (f"cc-{name}-{PLACE}" for name in ("one", "two", "deep"
 OUTER, INNER = f"10.213.{2 * PLACE}", f"10.213.{2 * PLACE + 1}"
 
 
+def need_hosts() -> None:
+    """Leave out the test that asks where no such hosts can be made."""
+    need(PROJECT, "sshd", "ip")
+
+    if reason := why_not():
+        leave_out(f"no hosts can be made here: {reason}")
+
+
 def why_not() -> str | None:
-    """Return what is missing for such hosts, if anything is."""
     if os.getuid() != 0:
         return "network namespaces need root"
 
-    missing = [program for program in ("ip", "unshare") if shutil.which(program) is None]
-
-    if missing:
-        return f"{' and '.join(missing)} not found; apt-get install iproute2 util-linux"
-
     tried = subprocess.run(["unshare", "--net", "--pid", "--fork", "--uts", "true"], capture_output=True, text=True)
-    return tried.stderr.strip() or None
+    return tried.stderr.strip() if tried.returncode else None
 
 
 class Host(FarSide):
@@ -82,6 +84,8 @@ def namespaces(*names: str) -> Iterator[None]:
 @contextmanager
 def three_hosts(folder: Path) -> Iterator[tuple[Host, Host, Host]]:
     """Give two hosts that are reached from here, and a third that is reached from the first of them only."""
+    need_hosts()
+
     with ExitStack() as stack:
         stack.enter_context(namespaces(ONE, TWO, DEEP))
         run("ip", "link", "add", BRIDGE, "type", "bridge")

@@ -8,17 +8,13 @@ from pathlib import Path
 
 import pytest
 from far_side import options_for
-from hosts import Host, three_hosts, why_not
+from hosts import Host, three_hosts
 from probes import wait_until
 from tasks import count, dispatch_one, runs_in
 
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core_ssh import SSHExecutor
-
-MISSING = why_not()
-
-pytestmark = pytest.mark.skipif(MISSING is not None, reason=f"no hosts can be made here: {MISSING}")
 
 CONFIG = """
 Host one

@@ -10,19 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from pythons import python_or_skip
 from tasks import dispatch_one, run_one
 
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core_ssh import SSHExecutor
-
-
-def interpreter(name: str) -> str | None:
-    """Return the path of an interpreter that really starts."""
-    tried = subprocess.run(
-        ["sh", "-c", f"{name} -c 'import sys; print(sys.executable)'"], capture_output=True, text=True
-    )
-    return tried.stdout.strip() or None
 
 
 def test_a_workflow_gives_its_result_and_leaves_nothing(far, line, executor) -> None:
@@ -165,9 +158,8 @@ def test_an_interpreter_of_a_virtual_environment_is_used(far, options) -> None:
     assert result.result == str(folder), result.error
 
 
-@pytest.mark.skipif(interpreter("python3.8") is None, reason="there is no Python 3.8 on this machine")
 def test_python_3_8_is_enough(options) -> None:
-    result = run_one(SSHExecutor(**options, python_path=interpreter("python3.8")), pow, 2, 10)
+    result = run_one(SSHExecutor(**options, python_path=python_or_skip("python3.8")), pow, 2, 10)
 
     assert result.result == 1024, result.error
 
@@ -195,6 +187,7 @@ def wait_for_progress(dispatch_id):
     return node
 
 
+@pytest.mark.long
 def test_500_tasks_need_two_connections_at_most(far, line, options) -> None:
     before = far.logins()
 

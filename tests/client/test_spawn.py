@@ -1,0 +1,108 @@
+"""What a client does about the dispatcher: it looks at the lock, and at its own child only while that starts."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from probes import dispatchers_of
+from tasks import held
+
+import covalent_core as ct
+from covalent_core._client import spawn
+from covalent_core._client.spawn import Started, ensure_dispatcher, start_dispatcher
+from covalent_core._detached import DetachedProcess
+from covalent_core._home import find_home
+from covalent_core._lock import is_served, this_process
+from covalent_core.errors import DispatcherError
+
+
+@pytest.fixture
+def child(home: Path) -> Iterator[DetachedProcess]:
+    """Give a process that was started as a dispatcher, lives and holds no lock."""
+    find_home().create()
+    process = DetachedProcess(["sleep", "600"])
+    spawn._started[home] = Started(process, time.monotonic())
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_child_that_has_given_its_lock_back_is_no_dispatcher(home: Path, child: DetachedProcess) -> None:
+    find_home().lock.write_text(json.dumps(asdict(replace(this_process(), pid=child.pid))) + "\n")
+    ensure_dispatcher(find_home())
+
+    assert is_served(find_home())
+    assert child.poll() is None
+
+
+def test_a_child_that_still_starts_is_waited_for(home: Path, child: DetachedProcess) -> None:
+    find_home().lock.write_text(json.dumps(asdict(this_process())) + "\n")
+    start_dispatcher(find_home())
+
+    assert spawn._started[home].process is child
+    assert not [pid for pid in dispatchers_of(home) if pid != child.pid]
+
+
+def test_a_child_that_has_not_come_in_time_is_not_waited_for_again(
+    home: Path, child: DetachedProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(spawn._started, home, Started(child, time.monotonic() - spawn.START_SECONDS))
+    ensure_dispatcher(find_home())
+
+    assert is_served(find_home())
+
+
+def test_a_dispatcher_that_cannot_be_started_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawn, "DetachedProcess", DetachedProcess)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    with pytest.raises(DispatcherError) as caught:
+        ensure_dispatcher(find_home())
+
+    process = spawn._started[home].process
+    named = f"process {process.pid}, started with /bin/false, ended with exit code 1"
+    assert str(caught.value).startswith(f"the dispatcher of {home} cannot be started: {named}. The end of {home}/")
+
+
+def test_no_dispatcher_serves_from_within_a_task(home: Path) -> None:
+    served = subprocess.run(
+        [sys.executable, "-m", "covalent_core", "serve"],
+        env={**os.environ, "COVALENT_CORE_SUPERVISOR": "1-2-3"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+    assert served.returncode == 1
+    assert served.stderr.startswith("DispatcherError: process ")
+    assert f"cannot be the dispatcher of {home}: it is part of a task" in served.stderr
+    assert served.stderr.count("\n") == 1
+
+
+# Python 3.13 made of the one the other.
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 12345"), OSError("No username set")])
+def test_a_user_without_a_name_is_known_by_the_number(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse() -> str:
+        raise error
+
+    @ct.lattice
+    def workflow(folder):
+        return held(folder, "task")
+
+    monkeypatch.setattr(getpass, "getuser", refuse)
+    dispatch_id = ct.dispatch(workflow)(tmp_path)
+    assert ct.cancel(dispatch_id)
+
+    (cancelled,) = ct.get_result(dispatch_id).get_cancellations()
+    assert cancelled["client"].startswith(f"uid {os.getuid()}@")
