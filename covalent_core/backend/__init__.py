@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from covalent_core._model.job import Perhaps
     from covalent_core.backend.claim import NOBODY, Claim
     from covalent_core.backend.ending import end_gracefully
     from covalent_core.backend.folder import SharedFolder
@@ -52,7 +51,6 @@ __all__ = [
     "Outcome",
     "Output",
     "Over",
-    "Perhaps",
     "Place",
     "ProcessHandle",
     "SharedFolder",
@@ -85,7 +83,6 @@ _HOMES = {
     "Output": "backend.output",
     "Over": "backend.looks",
     "PROCESS": "_runner.protocol",
-    "Perhaps": "_model.job",
     "Place": "backend.processes",
     "ProcessHandle": "backend.processes",
     "SharedFolder": "backend.folder",

@@ -44,7 +44,8 @@ class Outcome:
         status: ``COMPLETED``, ``FAILED``, ``CANCELLED``; ``TERMINATED`` if it was ended before its function was
             through; ``SKIPPED`` if it did not begin because another one of its pack has failed.
         error: What went wrong, in words for the user.
-        ended_by: What has ended its process if it did not end by itself, "signal 9" for example.
+        ended_by: What has ended its task, None if that was the task itself: "signal 9", "exit 1", "timeout", "lease",
+            "cancel", or "told" where its runner has had SIGTERM.
         has_value: Whether its value is in a file of its own, ``<ticket>.<node id>.value``.
     """
 

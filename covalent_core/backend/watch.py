@@ -10,38 +10,27 @@ from typing import Any, Final, Generic, TypeVar
 
 from anyio import fail_after, move_on_after
 
+from covalent_core.backend._pace import NEVER, Pace, Setbacks, Waited
 from covalent_core.backend._waiting import Tell, Told, Trouble, words_of
 from covalent_core.backend.looks import Alive, Look, Over, Unknown
-from covalent_core.backend.patience import REFUSED_PAUSES, growing, is_refusal
+from covalent_core.backend.patience import is_refusal
 from covalent_core.errors import ExecutorError
 
 Key = TypeVar("Key")
 T = TypeVar("T")
 
-#: Seconds for which who is in a hurry is looked at with short pauses.
-HURRY_SECONDS = 2.0
-
 #: Seconds in which those gather who want to know something at the same moment.
 MOMENT = 0.01
 
-#: The part of the time that somebody has waited for which he waits until the next look.
-PART_OF_AGE = 0.25
-
 
 @dataclass
-class _Waited:
+class _Job(Waited):
     """A job that somebody waits for, or did a moment ago.
 
     Attributes:
-        since: When the waiting began.
-        asked_at: When its state was asked for last.
-        hurried_at: When somebody was in a hurry last.
         answers: Where those wait who want the next look.
     """
 
-    since: float
-    asked_at: float = float("-inf")
-    hurried_at: float = float("-inf")
     answers: list[asyncio.Future[Look]] = field(default_factory=list)
 
 
@@ -75,23 +64,17 @@ class Watch(Generic[Key]):
     ) -> None:
         self._ask: Final = ask
         self._chunk = chunk
-        self._floor = floor
-        self._ceiling = ceiling
-        self._hurried = hurried
+        self._pace = Pace(floor, ceiling, hurried)
         self._limit = limit
         self._what = what
-        self._waited: dict[Key, _Waited] = {}
+        self._jobs: dict[Key, _Job] = {}
         self._polling: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        self._polled_at = float("-inf")
+        self._polled_at = NEVER
         self._closed = False
         self._trouble = Trouble(what)
+        self._setbacks = Setbacks(floor, ceiling)
         self._refusal: Exception | None = None
-        self._failed_until: float
-        self._refused_until: float
-        self._lost_pauses: Iterator[float]
-        self._refused_pauses: Iterator[float]
-        self._recover()
 
     async def look(self, key: Key, *, now: bool = False) -> Look:
         """Return what the next look at a job shows; what was asked before this call is not taken for an answer.
@@ -105,9 +88,9 @@ class Watch(Generic[Key]):
         if self._closed:
             raise _closed_error()
 
-        waited = self._waited.setdefault(key, _Waited(time.monotonic()))
+        job = self._jobs.setdefault(key, _Job(time.monotonic()))
         answer: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
-        waited.answers.append(answer)
+        job.answers.append(answer)
 
         if now:
             self.hurry(key)
@@ -120,8 +103,8 @@ class Watch(Generic[Key]):
         try:
             return await answer
         finally:
-            if answer in waited.answers:
-                waited.answers.remove(answer)
+            if answer in job.answers:
+                job.answers.remove(answer)
 
     async def until_over(
         self,
@@ -169,8 +152,8 @@ class Watch(Generic[Key]):
         now = time.monotonic()
 
         for key in keys:
-            waited = self._waited.setdefault(key, _Waited(now))
-            waited.since = waited.hurried_at = now
+            job = self._jobs.setdefault(key, _Job(now))
+            job.since = job.hurried_at = now
 
         self._news.set()
 
@@ -181,8 +164,8 @@ class Watch(Generic[Key]):
         if self._polling is not None:
             self._polling.cancel()
 
-        for waited in self._waited.values():
-            _refuse(waited.answers)
+        for job in self._jobs.values():
+            _refuse(job.answers)
 
     async def _until_over(self, key: Key, on_look: Callable[[Look], object] | None, tell: Tell | None) -> Over:
         told, trouble = Told(tell), Trouble(self._what, logs=False)
@@ -206,7 +189,7 @@ class Watch(Generic[Key]):
     async def _poll(self) -> None:
         """Look again and again, as long as anybody waits."""
         try:
-            while any(waited.answers for waited in self._waited.values()):
+            while self._waiting():
                 await self._until_due()
                 self._polled_at = time.monotonic()
                 self._draw_conclusions([await self._ask_once(keys) for keys in self._chunks()])
@@ -224,43 +207,35 @@ class Watch(Generic[Key]):
             with move_on_after(pause):
                 await self._news.wait()
 
+    def _waiting(self) -> dict[Key, _Job]:
+        return {key: job for key, job in self._jobs.items() if job.answers}
+
     def _next_poll(self) -> float:
         """Return when to look next: when somebody is due, but not too soon after the last look."""
-        now = time.monotonic()
-        waiting = [waited for waited in self._waited.values() if waited.answers]
-        hurried = any(self._is_hurried(waited, now) for waited in waiting)
-        soonest = self._polled_at + (self._hurried if hurried else self._floor)
-        due = min((self._due(waited, now) for waited in waiting), default=now)
-        return max(due, soonest, self._refused_until, float("-inf") if hurried else self._failed_until)
-
-    def _due(self, waited: _Waited, now: float) -> float:
-        shortest = self._hurried if self._is_hurried(waited, now) else self._floor
-        age = max(0.0, waited.asked_at - waited.since)
-        return waited.asked_at + min(max(age * PART_OF_AGE, shortest), max(self._ceiling, shortest))
-
-    def _is_hurried(self, waited: _Waited, now: float) -> bool:
-        return now < waited.hurried_at + HURRY_SECONDS
+        now, waiting = time.monotonic(), self._waiting().values()
+        hurried = any(job.is_hurried(now) for job in waiting)
+        due = min((self._pace.due(job, now) for job in waiting), default=now)
+        return max(due, self._polled_at + self._pace.shortest(hurried=hurried), self._setbacks.until(hurried=hurried))
 
     def _chunks(self) -> Iterator[list[Key]]:
-        now = time.monotonic()
-        waiting = {key: waited for key, waited in self._waited.items() if waited.answers}
+        now, waiting = time.monotonic(), self._waiting()
 
         if self._chunk is None:
             yield list(waiting)
             return
 
-        due = [key for key, waited in waiting.items() if self._due(waited, now) <= now]
+        due = [key for key, job in waiting.items() if self._pace.due(job, now) <= now]
         yield from (due[place : place + self._chunk] for place in range(0, len(due), self._chunk))
 
     async def _ask_once(self, keys: list[Key]) -> Exception | None:
         """Answer all who wait for these jobs; return what has come instead of an answer, if anything."""
-        answers = {key: self._waited[key].answers for key in keys if key in self._waited}
+        answers = {key: self._jobs[key].answers for key in keys}
 
-        for key in answers:
-            self._waited[key].answers, self._waited[key].asked_at = [], time.monotonic()
+        for key in keys:
+            self._jobs[key].answers, self._jobs[key].asked_at = [], time.monotonic()
 
         try:
-            looks = await self._looks(list(answers))
+            looks = await self._looks(keys)
             unknown = Unknown(words_of(looks) if isinstance(looks, Exception) else "the backend does not list it")
             found = {} if isinstance(looks, Exception) else looks
 
@@ -294,30 +269,23 @@ class Watch(Generic[Key]):
         failed = [error for error in failures if error is not None]
 
         if not failed:
-            self._recover()
+            self._trouble.over()
+            self._setbacks.over()
             return
 
         self._trouble.met(words_of(failed[0]))
-        now = time.monotonic()
 
-        if self._refusal is not None:
-            self._refusal, self._refused_until = None, now + next(self._refused_pauses)
-        elif len(failed) == len(failures):
-            self._failed_until = now + next(self._lost_pauses)
+        if self._refusal is not None or len(failed) == len(failures):
+            self._setbacks.met(self._refusal or failed[0])
 
-    def _recover(self) -> None:
-        self._trouble.over()
-        self._failed_until = self._refused_until = float("-inf")
-        self._lost_pauses = growing(self._floor, self._ceiling)
-        self._refused_pauses = growing(*REFUSED_PAUSES)
+        self._refusal = None
 
     def _forget(self) -> None:
         """Forget since when a job is waited for that nobody asks for any more."""
-        long_ago = time.monotonic() - 2 * self._ceiling - self._limit
-        idle = [key for key, waited in self._waited.items() if not waited.answers and waited.asked_at < long_ago]
+        long_ago = time.monotonic() - 2 * self._pace.ceiling - self._limit
 
-        for key in idle:
-            del self._waited[key]
+        for key in [key for key, job in self._jobs.items() if not job.answers and job.asked_at < long_ago]:
+            del self._jobs[key]
 
 
 def _refuse(answers: list[asyncio.Future[Look]]) -> None:

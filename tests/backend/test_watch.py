@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from covalent_core.backend import Alive, Look, Over, Unknown, Watch
-from covalent_core.backend.watch import HURRY_SECONDS, _Waited
+from covalent_core.backend._pace import HURRY_SECONDS, Pace, Setbacks, Waited
+from covalent_core.backend.watch import _Job
 from covalent_core.errors import BackendUnreachableError, ExecutorError
 
 RUNS, DONE = Alive("RUNNING"), Over("COMPLETED", exit_code=0)
@@ -166,7 +167,7 @@ def test_the_word_of_another_watch_counts_as_well() -> None:
     async def wait() -> Over:
         queue, files = watching(Backend(job=[RUNS])), watching(Backend(job=[None, None, Over("ended")]))
         over = await queue.until_over("job", sign=files)
-        assert not queue._waited["job"].answers
+        assert not queue._jobs["job"].answers
         return over
 
     assert asyncio.run(wait()) == Over("ended")
@@ -229,9 +230,9 @@ def test_who_waits_for_a_watch_that_closes_hears_of_it(asked: bool) -> None:
     ("age", "pause"), [(0.0, 2.0), (4.0, 2.0), (20.0, 5.0), (1000.0, 30.0)], ids=["new", "young", "older", "old"]
 )
 def test_the_longer_somebody_waits_the_rarer_the_looks(age: float, pause: float) -> None:
-    watch = Watch(Backend(), floor=2.0, ceiling=30.0)
+    now = 100.0 + age
 
-    assert watch._due(_Waited(since=100.0, asked_at=100.0 + age), 100.0 + age) == 100.0 + age + pause
+    assert Pace(2.0, 30.0, 0.25).due(Waited(since=100.0, asked_at=now), now) == now + pause
 
 
 def test_who_comes_anew_does_not_set_the_pace_for_the_old() -> None:
@@ -240,7 +241,7 @@ def test_who_comes_anew_does_not_set_the_pace_for_the_old() -> None:
     async def look() -> None:
         watch = watching(backend, chunk=100, ceiling=100.0)
         await watch.look("old")
-        watch._waited["old"].since -= 1000
+        watch._jobs["old"].since -= 1000
         waiting = asyncio.create_task(watch.look("old"))
 
         for number in range(5):
@@ -256,46 +257,55 @@ def test_who_comes_anew_does_not_set_the_pace_for_the_old() -> None:
 
 
 def test_a_hurry_makes_the_pauses_short_for_a_while() -> None:
-    watch = Watch(Backend(), floor=10.0, ceiling=60.0, hurried=0.25)
+    watch, pace = Watch(Backend()), Pace(10.0, 60.0, 0.25)
     now = time.monotonic()
-    watch._waited["job"] = waited = _Waited(since=now - 1000, asked_at=now)
-    assert watch._due(waited, now) == now + 60
+    watch._jobs["job"] = job = _Job(since=now - 1000, asked_at=now)
+    assert pace.due(job, now) == now + 60
 
     watch.hurry("job")
 
-    assert watch._due(waited, now) == now + 0.25
-    assert watch._due(waited, now + HURRY_SECONDS + 1) == now + 10
+    assert pace.due(job, now) == now + 0.25
+    assert pace.due(job, now + HURRY_SECONDS + 1) == now + 10
 
 
-def failed(error: Exception, times: int) -> Watch[str]:
-    async def look() -> Watch[str]:
-        watch = watching(Backend(job=[error]), floor=0.01, ceiling=100.0)
+def test_after_failures_the_pauses_grow_until_a_look_shows_something() -> None:
+    setbacks, now = Setbacks(1.0, 30.0), time.monotonic()
+    pauses = []
 
-        for _ in range(times):
-            watch._failed_until = watch._refused_until = 0.0
-            await watch.look("job")
+    for _ in range(7):
+        setbacks.met(OSError("no"))
+        pauses.append(round(setbacks.until(hurried=False) - now))
 
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+    setbacks.over()
+    setbacks.met(OSError("no"))
+
+    assert round(setbacks.until(hurried=False) - now) == 1
+
+
+def test_a_hurry_waits_for_no_pause_but_that_after_a_refusal() -> None:
+    setbacks, now = Setbacks(1.0, 30.0), time.monotonic()
+    setbacks.met(OSError("no"))
+    assert setbacks.until(hurried=True) < now
+
+    setbacks.met(BackendUnreachableError("no", refused=True))
+
+    assert round(setbacks.until(hurried=True) - now) == round(setbacks.until(hurried=False) - now) == 120
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_look_that_fails_puts_off_the_next(refused: bool) -> None:
+    error = BackendUnreachableError("no", refused=refused)
+
+    async def look() -> float:
+        watch = watching(Backend(job=[error]), floor=10.0, ceiling=60.0)
+        await watch.look("job")
         await asyncio.sleep(0)
-        watch._waited["job"].answers.append(asyncio.get_running_loop().create_future())
-        return watch
+        watch._jobs["job"].answers.append(asyncio.get_running_loop().create_future())
+        return watch._next_poll() - time.monotonic()
 
-    return asyncio.run(look())
-
-
-def test_after_failures_the_pauses_grow() -> None:
-    once, often = failed(OSError("no"), 1), failed(OSError("no"), 10)
-
-    assert once._next_poll() - time.monotonic() < 1
-    assert often._next_poll() - time.monotonic() > 2
-
-
-def test_a_hurry_spares_a_loss_and_no_refusal() -> None:
-    lost, refused = failed(OSError("no"), 10), failed(BackendUnreachableError("no", refused=True), 1)
-    lost.hurry("job")
-    refused.hurry("job")
-
-    assert lost._next_poll() - time.monotonic() < 1
-    assert refused._next_poll() - time.monotonic() > 100
+    assert round(asyncio.run(look())) == (120 if refused else 10)
 
 
 def test_a_refusal_is_not_tried_again_for_the_others_of_the_same_look() -> None:
