@@ -39,7 +39,7 @@ PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.t
 SLOWEST = "--durations=10"
 
 #: Most tests wait most of the time: for processes to start, to end, to be gone. What takes long is collected first.
-SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "--durations=10")
+SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 
 #: Those of the plugins wait even more, for hosts and clusters, and the suite for executors is most of them.
 SUITES_SIDE_BY_SIDE = ("--numprocesses=6", "--dist=load", "--maxschedchunk=1")

@@ -37,10 +37,14 @@ def workflow(x):
 
 
 def task_processes(result):
-    """Return the processes that run the tasks now: the children of those that the job handles name."""
+    """Return the processes that run the tasks now: below the guard that a job handle names, and its supervisor."""
     handles = [result.get_node_result(node_id)["job_handle"] for _, node_id in result.nodes()]
-    supervisors = {handle.partition(".")[0] for handle in handles if handle}
-    return [child for pid in supervisors for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    guards = {handle.partition(".")[0] for handle in handles if handle}
+    return [worker for guard in guards for supervisor in children(guard) for worker in children(supervisor)]
+
+
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 dispatch_id = ct.dispatch(workflow)(5)

@@ -55,9 +55,10 @@ NODES += [(24, "task_3", None)]
 
 
 def workers_of(home: Path) -> set[int]:
-    """Return the processes that run tasks: below a supervisor, which is a runner too, there is one."""
+    """Return the processes that run tasks: below a guard and its supervisor, which are runners too, there is one."""
     runners = {pid for pid in processes_of(home) if "--serve" in arguments_of(pid)}
-    return {pid for pid in runners if parent_of(pid) in runners}
+    below = {pid: parent_of(pid) for pid in runners}
+    return {pid for pid, parent in below.items() if below.get(parent) in runners}
 
 
 def parent_of(pid: int) -> int:

@@ -23,6 +23,7 @@ from covalent_core_nice_packs import NicePacksExecutor, over, results_of
 
 from covalent_core import Job, hookimpl
 from covalent_core._executors.bundle import pack
+from covalent_core._runner.processes import children
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,18 @@ class SwallowsAFailedCancel(NiceExecutor):
 
 @caught_by("test_matrix[cancelled-during-run]", "alive after the end")
 class KillsOnlyTheParent(NiceExecutor):
-    """Kills the process that it started, and none that this one started."""
+    """Kills the processes that watch the task, and none that this has started."""
 
     @hookimpl
     async def cancel(self, job_handle: str) -> None:
+        guard = process_id(job_handle)
+
         with suppress(ProcessLookupError):
-            os.kill(process_id(job_handle), signal.SIGKILL)
+            # Stopped, it does not see that what it guards is killed.
+            os.kill(guard, signal.SIGSTOP)
+
+            for pid in [*children(guard), guard]:
+                os.kill(pid, signal.SIGKILL)
 
         while is_alive(job_handle):
             await sleep(0.01)
@@ -154,8 +161,10 @@ class AsksOnlyPolitely(NiceExecutor):
 
     @hookimpl
     async def cancel(self, job_handle: str, location: str) -> None:
+        guard = process_id(job_handle)
+
         for handle in runners_in(location):
-            if handle != job_handle:
+            if process_id(handle) not in (guard, *children(guard)):
                 os.kill(process_id(handle), signal.SIGTERM)
 
         while is_alive(job_handle):

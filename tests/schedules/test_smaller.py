@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+_path = sys.path[:]
 sys.path.insert(0, str(Path(__file__).parent))
 
 try:
@@ -17,7 +18,8 @@ try:
     from runs import Violation
     from smaller import smallest
 finally:
-    del sys.path[0]
+    # What is imported here adds to it as well, and other tests would find the executors of this folder installed.
+    sys.path[:] = _path
 
 
 def drawn(count: int = 1000) -> list[Case]:
