@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from covalent_core import Job, Results, hookimpl
-from covalent_core.backend import FOLDER, Perhaps, fetch_results, options
+from covalent_core import Job, Perhaps, Results, hookimpl
+from covalent_core.backend import FOLDER, fetch_results, options
 from covalent_core.errors import BackendUnreachableError
 from covalent_core_ssh.errors import SSHError, SSHLineLostError
 from covalent_core_ssh.host import SSHHost
