@@ -11,7 +11,7 @@ from covalent_core import Status
 from covalent_core_ssh import SSHExecutor
 
 
-@pytest.mark.long
+@pytest.mark.long("waits until a lease is over")
 @pytest.mark.parametrize("way", ["cut", "freeze"])
 def test_a_job_ends_itself_while_the_line_is_gone(line, options, tmp_path, way) -> None:
     dispatch_id = dispatch_one(SSHExecutor(**options, lease=1), count, tmp_path, 60)

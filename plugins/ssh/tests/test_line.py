@@ -43,7 +43,7 @@ def mended_when_cut(line):
         thread.join()
 
 
-@pytest.mark.long
+@pytest.mark.long("waits until a silent line is taken for dead")
 def test_cut_in_the_middle_of_each_step(line, executor, tmp_path) -> None:
     run_one(executor, abs, 1)
     before = line.forwarded
@@ -61,7 +61,7 @@ def test_cut_in_the_middle_of_each_step(line, executor, tmp_path) -> None:
             wait_until(lambda place=place: len(cuts) == place + 1)
 
 
-@pytest.mark.long
+@pytest.mark.long("waits until a silent line is taken for dead")
 def test_cut_while_connecting(line, executor, tmp_path) -> None:
     run_one(executor, count, tmp_path)
     login = line.forwarded // 2

@@ -32,7 +32,7 @@ def cluster(shared_home: Path, far):
     (folder / "config").unlink()
 
 
-@pytest.mark.long
+@pytest.mark.long("runs every block of a page")
 def test_the_code_prints_what_is_shown(far, cluster, tmp_path) -> None:
     blocks = BLOCK.findall(README)
     program = tmp_path / "readme.py"

@@ -187,7 +187,7 @@ def wait_for_progress(dispatch_id):
     return node
 
 
-@pytest.mark.long
+@pytest.mark.long("runs hundreds of tasks")
 def test_500_tasks_need_two_connections_at_most(far, line, options) -> None:
     before = far.logins()
 
