@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from anyio import CancelScope, current_time, fail_after
+from anyio import CancelScope, current_time, fail_after, move_on_after
 
 from covalent_core._dispatch.attempts import ATTEMPT_SECONDS, Attempts, GivenUp, pause_after, pauses
 from covalent_core._dispatch.calls import Calls, PackGivenUp, failure
@@ -179,7 +179,10 @@ class JobRun:
         self._give_slot_back()
 
         if not self.ends.open:
-            # All has been reported: a fetch that hangs would keep a dispatch open in which nothing can be cancelled.
+            # All has been reported: a fetch that hangs must not keep a dispatch open in which nothing can be cancelled.
+            with move_on_after(ATTEMPT_SECONDS):
+                await calls.make("fetch", RESULTS, location=job.location, job_handle=job.job_handle)
+
             return []
 
         results = await calls.make("fetch", RESULTS, location=job.location, job_handle=job.job_handle)
