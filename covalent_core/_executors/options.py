@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from covalent_core._home import read_configuration
-from covalent_core.backend.options import accepted
+from covalent_core.backend.foreign import accepted
 from covalent_core.errors import ExecutorOptionError, ExecutorPluginError
 
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from covalent_core.backend.claim import NOBODY, Claim
     from covalent_core.backend.ending import end_gracefully
     from covalent_core.backend.folder import SharedFolder
+    from covalent_core.backend.foreign import options
     from covalent_core.backend.looks import Alive, Look, Over, Unknown
     from covalent_core.backend.opening import Opening
-    from covalent_core.backend.options import options
     from covalent_core.backend.output import Output
     from covalent_core.backend.patience import patiently
     from covalent_core.backend.processes import TAG, Place, ProcessHandle, sweep
@@ -98,7 +98,7 @@ _HOMES = {
     "Watch": "backend.watch",
     "end_gracefully": "backend.ending",
     "fetch_results": "backend.results",
-    "options": "backend.options",
+    "options": "backend.foreign",
     "patiently": "backend.patience",
     "read_outcome": "backend.results",
     "sweep": "backend.processes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from covalent_core._runner.protocol import TAG
+
+#: The flag of processes that are threads of the kernel.
+KERNEL_THREAD = 0x00200000
 
 #: The inode of the namespace that a kernel begins with; those of containers have others.
 FIRST_NAMESPACE = "4026531836"
@@ -97,6 +101,15 @@ def look_at(pid: int) -> Process | Literal[False] | None:
     return Process(pid, int(parent), int(session), others[15].decode(), state in (b"Z", b"X"))
 
 
+def living() -> Iterator[Process]:
+    """Give all processes that can be seen and run, but for this one."""
+    for name in os.listdir("/proc"):
+        process = look_at(int(name)) if name.isdecimal() else None
+
+        if isinstance(process, Process) and not process.is_ending and process.pid != os.getpid():
+            yield process
+
+
 def has_tag(pid: int, tag: str) -> bool | None:
     """Return whether a process was started with a tag, None if it is of this user and does not let that be seen."""
     variables = environment(pid)
@@ -104,7 +117,7 @@ def has_tag(pid: int, tag: str) -> bool | None:
 
 
 def environment(pid: int) -> list[bytes] | None:
-    """Return what a process was started with, None if it is of this user and does not let that be seen.
+    """Return what a process was started with, None if it is of this user and that cannot be seen, or not yet.
 
     Of one that is gone, that is ending, or that is another user's, that is nothing.
     """
@@ -115,7 +128,21 @@ def environment(pid: int) -> list[bytes] | None:
     except OSError:
         return None if _user_of(pid) == os.getuid() else []
 
-    return content.split(b"\0") if content else []
+    if not content:
+        return None if _is_beginning(pid) else []
+
+    return content.split(b"\0")
+
+
+def _is_beginning(pid: int) -> bool:
+    """Return whether a process is just becoming another program, and has no place for an environment yet."""
+    try:
+        state, *others = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return False
+
+    flags, end_of_environment = int(others[5]), int(others[47])
+    return state not in (b"Z", b"X") and not flags & KERNEL_THREAD and end_of_environment == 0
 
 
 def _user_of(pid: int) -> int | None:

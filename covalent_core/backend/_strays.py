@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from anyio import sleep
 
-from covalent_core.backend._proc import Process, has_tag, look_at
+from covalent_core.backend._proc import Process, has_tag, living, look_at
 from covalent_core.backend.patience import growing
 from covalent_core.errors import ExecutorError
 
@@ -21,11 +21,12 @@ EMPTY_PASSES = 2
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
 
 
-async def sweep(tag: str, *, after: str = "0", noted: Collection[str] = (), seconds: float = 10.0) -> None:
+async def sweep(tag: str, *, after: str, noted: Collection[str] = (), seconds: float = 10.0) -> None:
     """Kill all that bears a tag or was noted, and what comes from it. When this returns, none of it is alive.
 
     What has cleared its environment and was not noted is not found. What does not let its environment be seen, as
-    programs with capabilities do not, may be a part of it: that is an error, not an end. This process is never killed.
+    programs with capabilities do not, may be a part of it unless it was started by somebody who is none: that is an
+    error, not an end. This process is never killed.
 
     Args:
         tag: The value of ``COVALENT_CORE_SUPERVISOR`` in the environment.
@@ -64,17 +65,8 @@ def find_strays(tag: str, after: str, noted: Collection[str]) -> tuple[list[Proc
     while more := {pid for pid in processes.keys() - found if _comes_from(processes[pid], found, leaders)}:
         found |= more
 
-    unclear = [processes[pid] for pid, has in tagged.items() if has is None and pid not in found]
-    return [processes[pid] for pid in found], unclear
-
-
-def living() -> Iterator[Process]:
-    """Give all processes that can be seen and run, but for this one."""
-    for name in os.listdir("/proc"):
-        process = look_at(int(name)) if name.isdecimal() else None
-
-        if isinstance(process, Process) and not process.is_ending and process.pid != os.getpid():
-            yield process
+    hidden = [processes[pid] for pid, has in tagged.items() if has is None and pid not in found]
+    return [processes[pid] for pid in found], [stray for stray in hidden if tagged[_top(stray, processes)] is None]
 
 
 def _comes_from(process: Process, found: Collection[int], leaders: Collection[int]) -> bool:
@@ -83,6 +75,17 @@ def _comes_from(process: Process, found: Collection[int], leaders: Collection[in
 
     # A session keeps its number as long as anything of it lives; a leader that is alive and not ours has it anew.
     return process.session in leaders and look_at(process.session) is False
+
+
+def _top(process: Process, processes: Mapping[int, Process]) -> int:
+    """Return from which of these a process comes at last.
+
+    Whoever adopts what a supervisor leaves is older than it: below somebody younger a process is by birth.
+    """
+    while process.parent in processes:
+        process = processes[process.parent]
+
+    return process.pid
 
 
 def _send(processes: Collection[Process], signum: int) -> None:

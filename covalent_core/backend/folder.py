@@ -36,10 +36,18 @@ class SharedFolder:
 
     Args:
         path: The folder; relative to the home directory, ``~`` and ``$NAME`` are known. It is made when it is needed.
+
+    Raises:
+        ExecutorError: A variable in `path` is not set.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path.home() / os.path.expanduser(os.path.expandvars(path))
+        expanded = os.path.expanduser(os.path.expandvars(path))
+
+        if "$" in expanded:
+            raise ExecutorError(f"the folder {os.fspath(path)!r} cannot be used: a variable in it is not set")
+
+        self.path = Path.home() / expanded
 
     def upload(self, job: Job, payload: bytes | memoryview) -> str:
         """Put a bundle into a folder that is its job's alone, readable by this user alone, and return where that is.
@@ -50,6 +58,10 @@ class SharedFolder:
         _make_private(self.path)
         folder = Path(self.location(job))
         folder.mkdir(mode=0o700, exist_ok=True)
+
+        if folder.is_symlink():
+            raise ExecutorError(f"{folder} is a link; the folder of a job is none, somebody has put it there")
+
         _check_private(folder)
         _replace(folder / "bundle.pyz", payload)
         return str(folder)
@@ -121,6 +133,8 @@ class SharedFolder:
         Args:
             over: Comes to its end when the job is over, as ``watch.until_over(job_handle)`` does.
         """
+        # The runner may not have begun: it finds the order then.
+        self.fetch(location).mkdir(mode=0o700, exist_ok=True)
         ordered = {*node_ids, *self._ordered(job, location)}
         _replace(self._path(job, location, CANCEL), json.dumps(sorted(ordered)).encode())
         waiting = asyncio.ensure_future(over)

@@ -12,7 +12,7 @@ from anyio import move_on_after, sleep, wait_readable
 
 from covalent_core._runner.processes import start_time
 from covalent_core._runner.protocol import TAG
-from covalent_core.backend._proc import Place, Process, environment, look_at
+from covalent_core.backend._proc import Place, Process, environment, has_tag, living, look_at
 from covalent_core.backend._strays import sweep
 from covalent_core.errors import BackendUnreachableError
 
@@ -46,6 +46,12 @@ class ProcessHandle:
             FileNotFoundError: There is none.
         """
         return cls(pid, start_time(pid), tag)
+
+    @classmethod
+    def tagged(cls, tag: str) -> list[ProcessHandle]:
+        """Return the living processes of this place that bear a tag, and can be seen to, the oldest first."""
+        found = [process for process in living() if has_tag(process.pid, tag)]
+        return [cls(process.pid, process.started, tag) for process in sorted(found, key=lambda p: int(p.started))]
 
     @classmethod
     def parse(cls, text: str) -> ProcessHandle:

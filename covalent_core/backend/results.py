@@ -92,7 +92,8 @@ async def fetch_results(job: Job, node_ids: Iterable[int], get: Get) -> Mapping[
         Exception: What `get` raises.
     """
     folder = find_home().fetched / job.ticket
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     found: dict[str, Value] = {}
 
     for node_id in node_ids:

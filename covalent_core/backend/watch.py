@@ -13,6 +13,7 @@ from anyio import fail_after, move_on_after
 from covalent_core.backend._waiting import Tell, Told, Trouble, words_of
 from covalent_core.backend.looks import Alive, Look, Over, Unknown
 from covalent_core.backend.patience import REFUSED_PAUSES, growing, is_refusal
+from covalent_core.errors import ExecutorError
 
 Key = TypeVar("Key")
 T = TypeVar("T")
@@ -83,6 +84,7 @@ class Watch(Generic[Key]):
         self._polling: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._polled_at = float("-inf")
+        self._closed = False
         self._trouble = Trouble(what)
         self._refusal: Exception | None = None
         self._failed_until: float
@@ -96,7 +98,13 @@ class Watch(Generic[Key]):
 
         Args:
             now: Be in a hurry.
+
+        Raises:
+            ExecutorError: The watch is closed. A look that fails raises nothing.
         """
+        if self._closed:
+            raise _closed_error()
+
         waited = self._waited.setdefault(key, _Waited(time.monotonic()))
         answer: asyncio.Future[Look] = asyncio.get_running_loop().create_future()
         waited.answers.append(answer)
@@ -133,6 +141,7 @@ class Watch(Generic[Key]):
                 an empty text means that it waits for nothing. ``job.report_waiting`` fits.
 
         Raises:
+            ExecutorError: The watch was closed. A look that fails raises nothing.
             Exception: What `on_look` or `tell` has raised.
         """
         own = self._until_over(key, on_look, tell)
@@ -166,15 +175,14 @@ class Watch(Generic[Key]):
         self._news.set()
 
     def close(self) -> None:
-        """Look no more; whoever still waits is interrupted."""
+        """Look no more. Whoever still waits gets an error, for he knows nothing."""
+        self._closed = True
+
         if self._polling is not None:
             self._polling.cancel()
 
         for waited in self._waited.values():
-            for answer in waited.answers:
-                answer.cancel()
-
-        self._waited.clear()
+            _refuse(waited.answers)
 
     async def _until_over(self, key: Key, on_look: Callable[[Look], object] | None, tell: Tell | None) -> Over:
         told, trouble = Told(tell), Trouble(self._what, logs=False)
@@ -262,8 +270,8 @@ class Watch(Generic[Key]):
                     if not answer.done():
                         answer.set_result(found.get(key, unknown))
         finally:
-            for answer in (answer for waiting in answers.values() for answer in waiting):
-                answer.cancel()
+            for waiting in answers.values():
+                _refuse(waiting)
 
         return looks if isinstance(looks, Exception) else None
 
@@ -310,6 +318,16 @@ class Watch(Generic[Key]):
 
         for key in idle:
             del self._waited[key]
+
+
+def _refuse(answers: list[asyncio.Future[Look]]) -> None:
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(_closed_error())
+
+
+def _closed_error() -> ExecutorError:
+    return ExecutorError("nobody looks at the jobs of this backend any more: the watch over them is closed")
 
 
 def _words(look: Alive | Unknown, trouble: Trouble) -> str:
