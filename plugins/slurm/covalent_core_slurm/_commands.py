@@ -3,43 +3,51 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from covalent_core.backend import NOBODY
+from covalent_core.errors import NotNow
 from covalent_core_slurm._answers import (
     SACCT_FORMAT,
     SQUEUE_FORMAT,
     JobRecord,
+    belongs,
     ids_of,
+    is_anothers,
+    is_full,
+    is_no_such_job,
     is_uncertain,
     is_unsent,
     parse_sacct,
     parse_scontrol,
     parse_squeue,
-    parse_submission,
 )
 from covalent_core_slurm._login_node import Finished, LoginNode
-from covalent_core_slurm.errors import SlurmRefusedError, SlurmUnreachableError
+from covalent_core_slurm._script import Options, render
+from covalent_core_slurm.errors import SlurmError, SlurmRefusedError, SlurmUnreachableError
 
-#: What stands in the place of a job handle when a job must not start any more.
-NOBODY = "nobody"
-
-#: How many jobs one scancel or sacct is given.
+#: How many jobs one command is given.
 CHUNK = 500
 
 #: Lists the elements of an array that are listed as one without leaving any out.
 _WHOLE = "SLURM_BITSTR_LEN=0"
 
-#: Submits jobs once, however often and by whomever it is run: the file `submitted` has one author. The numbers are in
-#: files before anybody is told of them, and a job that must not start any more by then is taken back. The tickets come
-#: in, one on a line, then an empty line and the script.
+#: Sees to it that a job whose folder this is never begins, if it has not.
+BAR = f'mkdir -p results && ln -s {NOBODY} "results/$ticket.process" 2>/dev/null; [ -L "results/$ticket.process" ]'
+
+#: Submits jobs once, however often and by whomever it is run: of the file `submitted` with the number of the order one
+#: is the author. The ids are in files before anybody is told of them, and a job that must not start any more by then is
+#: taken back. Each ticket comes in on a line with the number of the order, then an empty line and the script. Where an
+#: array is the name of its folder, Slurm can open an output there for each element as long as that one is not released.
 _SUBMIT = """
 trap '' PIPE HUP
 cd {folder} || exit 1
-count=0; places=; tickets=; set -C
-while read -r ticket && [ "$ticket" ]; do
+umask 077; count=0; places=; tickets=; set -C
+while read -r ticket order && [ "$ticket" ]; do
     if [ ! -e "$ticket/bundle.pyz" ] || [ -L "$ticket/results/$ticket.process" ]; then
         echo "cancelled $ticket"
-    elif {{ echo "{name}" $count > "$ticket/submitted"; }} 2>/dev/null; then
+    elif {{ echo "{name}" $count > "$ticket/submitted.$order"; }} 2>/dev/null; then
         places="$places,$count"; tickets="$tickets $ticket"; errors="$ticket/sbatch.err"
     else
         echo "twice $ticket"
@@ -48,39 +56,90 @@ while read -r ticket && [ "$ticket" ]; do
 done
 [ "$places" ] || exit 0
 set +C
-answer=$(sbatch --parsable {array} 2>"$errors"); status=$?
+{prepare}
+answer=$(sbatch --parsable {array} {options} 2>"$errors"); status=$?
 cat "$errors" >&2
 [ $status = 0 ] || {{ echo "$answer" >&2; exit $status; }}
-id=$(echo "$answer" | sed -n 's/^\\([0-9][0-9]*\\)\\(;.*\\)*$/\\1/p' | tail -n 1)
+id=$(echo "$answer" | sed -nE 's/^([0-9]+)(;.*)?$/\\1/p' | sort -u)
+[ "$id" ] || id=$(echo "$answer" | tr -cs '[:alnum:]_.' '\\n' | grep -xE '[0-9]+' | tail -n 1)
+case $id in ''|*[!0-9]*) echo "sbatch answered: $answer" >&2; id= ;; esac
 unwanted=
 for ticket in $tickets; do
     places=${{places#,}}; own=${{id}}{element}; places=${{places#*,}}
-    echo "$own" > "$ticket/job_id"
+    [ -z "$id" ] || echo "$own" > "$ticket/job_id"
     claim="$ticket/results/$ticket.process"
     if [ ! -e "$ticket/bundle.pyz" ] || {{ [ -L "$claim" ] && [ "$(readlink "$claim")" = {nobody} ]; }}; then
         unwanted="$unwanted $own"; echo "cancelled $ticket"
-    else
+    elif [ "$id" ]; then
         echo "id $ticket $own"
     fi
 done
-[ -z "$unwanted" ] || scancel $unwanted
+[ -z "$id" ] || [ -z "$unwanted" ] || scancel $unwanted
 """
 
+#: Makes the folder for the outputs of an array. Nobody else can have made one that we own, nor put a link there.
+_PREPARE_ARRAY = """
+mkdir "{name}" 2>/dev/null
+[ -O "{name}" ] && [ ! -L "{name}" ] || {{ echo "$PWD/{name} cannot be made, or is not ours" >&2; exit 1; }}
+for place in $(echo "$places" | tr , ' '); do : >> "{name}/$place.out"; done
+"""
+
+#: Undoes what `_SUBMIT` has noted of an order that was refused; those of other orders stay.
+_FORGET = """
+cd {folder} || exit
+while read -r ticket order place; do
+    if grep -qsx "{name} $place" "$ticket/submitted.$order"; then
+        rm -f "$ticket/submitted.$order" "{name}/$place.out"
+    fi
+done
+rmdir "{name}" 2>/dev/null
+"""
+
+#: Says what the folder of a job tells of its submission. An order that has not begun is made void: it will find that it
+#: has an author.
 _FIND = """
-cd {folder} 2>/dev/null || exit 0
-{forbid}
-[ -s job_id ] && {{ echo "id $(cat job_id)"; exit; }}
-[ -e submitted ] && echo "submitted $(cat submitted)"
-true
+ticket={ticket}
+if ! cd {folder} 2>/dev/null; then
+    LC_ALL=C ls -d {folder} 2>&1 | grep -q 'No such file' && echo gone
+    exit
+fi
+{bar}
+grep -qsE '^[0-9]+(_[0-9]+)?$' job_id && {{ echo "id $(cat job_id)"; exit; }}
+order=0; set -C
+while [ "$(cat "submitted.$order" 2>/dev/null)" = void ]; do order=$((order + 1)); done
+if {{ echo void > "submitted.$order"; }} 2>/dev/null; then
+    echo "void $((order + 1))"
+elif [ -e "submitted.$order" ]; then
+    echo "submitted $(cat "submitted.$order")"
+fi
 """
 
-#: Without the folder for results nobody could be kept from starting.
-_FORBID = "mkdir -p results; ln -s {nobody} {claim} 2>/dev/null"
+#: Asks for an array as a whole first: if there is none, there is no element of it.
+_KNOWN = """
+while read -r array elements; do
+    shown=$(scontrol show job --oneliner "$array" 2>&1) || elements=
+    printf '%s\\n' "$shown" | sed "s/^/$array /"
+    for element in $elements; do scontrol show job --oneliner "$element" 2>&1 | sed "s/^/$element /"; done
+done
+"""
 
 _REFUSALS = {
-    "cancelled": "the job was cancelled before it was submitted",
+    "cancelled": "nothing may start any more under the ticket of this job",
     "twice": "the job has been submitted before, and is not a second time",
 }
+
+
+class Submitted(NamedTuple):
+    """What the folder of a job says of its submission.
+
+    Attributes:
+        word: ``id``: Slurm has given it one. ``submitted``: an order to submit it has begun. ``void``: none has, and
+            none of those sent so far will. ``gone``: the folder is not there, and nothing can begin without it.
+        rest: The id; or what Slurm knows the job by; or the number of the next order.
+    """
+
+    word: str
+    rest: str = ""
 
 
 class Commands:
@@ -91,64 +150,93 @@ class Commands:
         self._run = login_node.run
 
     async def submit(
-        self, folder: str, name: str, tickets: Sequence[str], script: str
-    ) -> Mapping[str, str | SlurmRefusedError]:
+        self, folder: str, name: str, orders: Sequence[tuple[str, int]], options: Options, script: str
+    ) -> Mapping[str, str | SlurmError]:
         """Submit jobs once, several as an array, and return the number of each, or why it has none.
 
         Args:
             folder: Where the folders of the jobs are.
-            name: What the script calls the job.
+            name: What the job is called; for an array also the folder of its outputs.
+            orders: The tickets, and of each how many orders before this one are void.
+            options: What no variable and no line of the script may change.
 
         Raises:
-            SlurmUnreachableError: The controller has not answered; it may have the jobs all the same.
+            SlurmUnreachableError: Nothing was submitted, and it may be later.
+            NotNow: Likewise, because there are too many jobs.
             SlurmRefusedError: It said no to all of them.
+            SlurmError: It is not known whether the controller has the jobs.
         """
-        many = len(tickets) > 1
+        many = len(orders) > 1
         array, element = ('--array="${places#,}"', "_${places%%,*}") if many else ("", "")
-        command = _SUBMIT.format(folder=shlex.quote(folder), name=name, array=array, element=element, nobody=NOBODY)
-        finished = await self._run(command, "\n".join([*tickets, "", script]).encode())
+        prepare = _PREPARE_ARRAY.format(name=name) if many else ""
+        command = _SUBMIT.format(
+            folder=shlex.quote(folder), name=name, array=array, element=element, nobody=NOBODY, prepare=prepare,
+            options=" ".join(render(options)),
+        )  # fmt: skip
+        lines = [*(f"{ticket} {order}" for ticket, order in orders), "", script]
+        finished = await self._run(command, "\n".join(lines).encode())
 
         if finished.status != 0:
             if not is_uncertain(words_of(finished)):
                 # They certainly have not been submitted, and nobody need wait for their numbers.
-                await self._forget(folder, name, tickets)
+                await self._forget(folder, name, orders)
 
-            raise _failure("sbatch", finished)
+            raise _refusal(finished)
 
-        return _submissions(tickets, finished.stdout.decode())
+        return _submissions([ticket for ticket, _ in orders], finished)
 
-    async def _forget(self, folder: str, name: str, tickets: Sequence[str]) -> None:
-        files = " ".join(f"{ticket}/submitted" for ticket in tickets)
-        # Those of another order stay.
-        await self._run(f"cd {shlex.quote(folder)} && grep -lsE '^{name} ' /dev/null {files} | xargs -r rm -f")
+    async def _forget(self, folder: str, name: str, orders: Sequence[tuple[str, int]]) -> None:
+        lines = "".join(f"{ticket} {order} {place}\n" for place, (ticket, order) in enumerate(orders))
+        await self._run(_FORGET.format(folder=shlex.quote(folder), name=name), lines.encode())
 
-    async def submitted(self, ticket: str, folder: str, *, forbid: bool) -> tuple[str, str]:
-        """Return what the folder of a job says of its submission.
+    async def submitted(self, ticket: str, folder: str, *, bar: bool) -> Submitted:
+        """Return what the folder of a job says of its submission. Orders that have not begun by then never will.
 
         Args:
-            forbid: See to it that a job that has not been submitted never starts.
+            bar: See to it that the job never begins, if it has not.
 
-        Returns:
-            ``id`` and its number; ``submitted`` and what Slurm knows it by, if it may come; or nothing.
+        Raises:
+            SlurmUnreachableError: It cannot be seen.
         """
-        forbidding = _FORBID.format(claim=_claim(ticket), nobody=NOBODY) if forbid else ""
-        finished = await self._run(_FIND.format(folder=shlex.quote(folder), forbid=forbidding))
-        word, _, rest = (finished.stdout.decode().strip().splitlines() or [""])[-1].partition(" ")
+        command = _FIND.format(ticket=ticket, folder=shlex.quote(folder), bar=f"{BAR} || exit" if bar else "")
+        finished = await self._run(command)
+        word, _, rest = finished.stdout.decode(errors="replace").strip().partition(" ")
+
+        if not word:
+            raise SlurmUnreachableError(f"cannot look into {folder}: {words_of(finished) or 'nothing can be seen'}")
+
         name, _, _ = rest.partition(" ")
-        return word, ticket if word == "submitted" and name == ticket else rest
+        return Submitted(word, ticket if word == "submitted" and name == ticket else rest)
 
     async def jobs(self) -> list[JobRecord]:
-        """Return all jobs of this user that the controller knows, those that are over too: one RPC.
+        """Return all jobs of this user that the controller lists, those that are over too: one RPC.
 
         Raises:
             SlurmUnreachableError: It has not answered.
         """
-        finished = await self._run(f'squeue -h -r -t all -u "$(id -un)" -o {shlex.quote(SQUEUE_FORMAT)}')
+        finished = await self._run(f'squeue -h -r -a -t all -u "$(id -un)" -o {shlex.quote(SQUEUE_FORMAT)}')
 
         if finished.status != 0:
-            raise _failure("squeue", finished)
+            raise _unanswered("squeue", finished)
 
         return parse_squeue(finished.stdout.decode(errors="replace"))
+
+    async def known(self, job_ids: Collection[str]) -> Mapping[str, JobRecord | None]:
+        """Return what the controller says when it is asked for jobs by their ids: None if it has no such job.
+
+        What it says nothing of is left out.
+
+        Raises:
+            SlurmUnreachableError: It has not answered.
+        """
+        finished = await self._run(f"{_WHOLE}; export SLURM_BITSTR_LEN; {_KNOWN}", "".join(_by_array(job_ids)).encode())
+        said: dict[str, list[str]] = {}
+
+        for line in finished.stdout.decode(errors="replace").splitlines():
+            asked, _, words = line.partition(" ")
+            said.setdefault(asked, []).append(words)
+
+        return {job_id: record for job_id in job_ids for record in _told(job_id, said)}
 
     async def cancel(self, job_ids: Sequence[str], *, gently: bool = False) -> None:
         """Order the end of jobs, as few calls as possible.
@@ -165,26 +253,34 @@ class Commands:
             finished = await self._run(f"scancel {how}{names}")
 
             # That one of them has ended meanwhile is an error for scancel, and none for us.
-            if is_unsent(finished.stderr.decode()) or is_uncertain(finished.stderr.decode()):
-                raise _failure("scancel", finished)
+            if finished.status == 127 or is_unsent(words_of(finished)) or is_uncertain(words_of(finished)):
+                raise _unanswered("scancel", finished)
 
-    async def recall(self, job_ids: Sequence[str]) -> Mapping[str, JobRecord | None]:
+    async def recall(self, jobs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], JobRecord | None]:
         """Return what is known of jobs that have ended: from the controller, one RPC, or else from the accounting.
+
+        Args:
+            jobs: The id and the ticket of each.
 
         Raises:
             SlurmUnreachableError: The controller has not answered.
         """
-        found = await self._shown(job_ids)
-        found |= await self._accounted(sorted({*job_ids} - {*found}))
-        return {job_id: found.get(job_id) for job_id in job_ids}
+        shown = await self._shown([job_id for job_id, _ in jobs])
+        found = {job: shown[job[0]] for job in jobs if job[0] in shown and not is_anothers(shown[job[0]].name, job[1])}
+        known = await self._accounted(sorted({job[0] for job in jobs if job not in found}))
+        # It also has jobs of before the controller began to count anew: only a name tells these from ours.
+        found |= {job: known[job[0]] for job in jobs if job[0] in known and belongs(known[job[0]].name, job[1])}
+        return {job: found.get(job) for job in jobs}
 
     async def _shown(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
         # It shows one job or all of them: those of others need not come here.
         which = job_ids[0] if len(job_ids) == 1 else '| grep -F " UserId=$(id -un)("'
         finished = await self._run(f"{_WHOLE} scontrol show job --oneliner {which}")
+        words = words_of(finished) + one_line(finished.stdout)
 
-        if is_unsent(words_of(finished)) or is_uncertain(words_of(finished)):
-            raise _failure("scontrol", finished)
+        # That grep finds none is no failure.
+        if finished.status != 0 and words_of(finished) and not is_no_such_job(words):
+            raise _unanswered("scontrol", finished)
 
         return _by_id(parse_scontrol(finished.stdout.decode(errors="replace")))
 
@@ -202,29 +298,53 @@ class Commands:
         return found
 
 
+def _told(job_id: str, said: Mapping[str, list[str]]) -> Iterator[JobRecord | None]:
+    """Give what `_KNOWN` has printed of a job: None if there is no such job, and nothing if that is not known."""
+    array = "\n".join(said.get(job_id.partition("_")[0], []))
+    words = "\n".join(said.get(job_id, [])) or array
+    record = _by_id(parse_scontrol(words)).get(job_id)
+
+    if record is not None:
+        yield record
+    elif is_no_such_job(words):
+        # Slurm forgets at once an element that is cancelled alone while it waits.
+        yield next((_cancelled(job_id, other) for other in parse_scontrol(array)), None)
+
+
+def _cancelled(job_id: str, other: JobRecord) -> JobRecord:
+    return JobRecord(job_id, "CANCELLED", other.name)
+
+
+def _by_array(job_ids: Collection[str]) -> Iterator[str]:
+    """Return lines for `_KNOWN`: each array, or single job, and those of its elements that are asked for."""
+    arrays: dict[str, list[str]] = {}
+
+    for job_id in job_ids:
+        array, _, element = job_id.partition("_")
+        arrays.setdefault(array, []).extend([job_id] if element else [])
+
+    return (" ".join([array, *elements]) + "\n" for array, elements in arrays.items())
+
+
 def _by_id(records: Sequence[JobRecord]) -> dict[str, JobRecord]:
     return {job_id: record for record in records for job_id in ids_of(record)}
 
 
-def _submissions(tickets: Sequence[str], output: str) -> Mapping[str, str | SlurmRefusedError]:
-    """Return what `_SUBMIT` has printed of each job; a word that login scripts have printed is left out."""
-    found: dict[str, str | SlurmRefusedError] = {}
+def _submissions(tickets: Sequence[str], finished: Finished) -> Mapping[str, str | SlurmError]:
+    """Return what `_SUBMIT` has printed of each job."""
+    said = words_of(finished)
+    found: dict[str, str | SlurmError] = dict.fromkeys(tickets, SlurmError(f"sbatch has given no job id: {said}"))
 
-    for line in output.splitlines():
+    for line in finished.stdout.decode(errors="replace").splitlines():
         word, _, rest = line.partition(" ")
         ticket, _, job_id = rest.partition(" ")
 
-        if ticket in tickets and word in _REFUSALS:
+        if ticket in found and word in _REFUSALS:
             found[ticket] = SlurmRefusedError(_REFUSALS[word])
-        elif ticket in tickets and word == "id" and parse_submission(job_id.partition("_")[0]):
+        elif ticket in found and word == "id":
             found[ticket] = job_id
 
-    return {ticket: found.get(ticket, SlurmRefusedError("sbatch has printed no job id")) for ticket in tickets}
-
-
-def _claim(ticket: str) -> str:
-    """Return the link that a runner makes to own its job."""
-    return shlex.quote(f"results/{ticket}.process")
+    return found
 
 
 def words_of(finished: Finished) -> str:
@@ -238,13 +358,30 @@ def one_line(output: bytes) -> str:
     return "; ".join(line for line in lines if line)
 
 
-def _failure(command: str, finished: Finished) -> SlurmRefusedError | SlurmUnreachableError:
-    words = words_of(finished) or one_line(finished.stdout) or f"exit code {finished.status}"
+def _said(finished: Finished) -> str:
+    return words_of(finished) or one_line(finished.stdout) or f"exit code {finished.status}"
+
+
+def _unanswered(command: str, finished: Finished) -> SlurmUnreachableError:
+    """Return the error of a command that asks: in whatever words it fails, they are none about a job."""
+    advice = "; set slurm_path to the folder that it is in" if finished.status == 127 else ""
+    return SlurmUnreachableError(f"{command} got no answer: {_said(finished)}{advice}")
+
+
+def _refusal(finished: Finished) -> SlurmError | NotNow:
+    """Return the error of an sbatch that has failed."""
+    words = _said(finished)
+
+    if is_uncertain(words):
+        return SlurmError(f"sbatch got no answer from the controller, which may have the job: {words}")
+
+    if is_unsent(words):
+        return SlurmUnreachableError(f"sbatch got no answer from the controller: {words}")
+
+    if is_full(words):
+        return NotNow(f"sbatch was refused: {words}")
 
     if finished.status == 127:
-        return SlurmRefusedError(f"{command} cannot be run: {words}; set slurm_path to the folder that it is in")
+        return SlurmRefusedError(f"sbatch cannot be run: {words}; set slurm_path to the folder that it is in")
 
-    if is_unsent(words) or is_uncertain(words):
-        return SlurmUnreachableError(f"{command} got no answer from the controller: {words}", unsent=is_unsent(words))
-
-    return SlurmRefusedError(f"{command} was refused: {words}")
+    return SlurmRefusedError(f"sbatch was refused: {words}")
