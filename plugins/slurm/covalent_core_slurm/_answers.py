@@ -30,7 +30,7 @@ _UNSENT = re.compile(
 )
 
 #: What a command says when nobody knows whether the controller has heard it, or when it will do so soon.
-_UNCERTAIN = re.compile(
+UNCERTAIN = re.compile(
     r"Socket timed out|Zero Bytes were transmitted|Unexpected message received|Transport endpoint|backup controller|"
     r"controller .* standby|Slurm temporarily unable|Resource temporarily unavailable",
     re.IGNORECASE,
@@ -155,7 +155,7 @@ def is_unsent(stderr: str) -> bool:
 
 def is_uncertain(stderr: str) -> bool:
     """Whether a command has failed and the controller may have heard it all the same."""
-    return bool(_UNCERTAIN.search(stderr))
+    return bool(UNCERTAIN.search(stderr))
 
 
 def _job_id(fields: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from covalent_core_slurm._commands import Commands
 from covalent_core_slurm._folders import Folders
 from covalent_core_slurm._login_node import LoginNode
 from covalent_core_slurm._looks import Queue, RunnerFiles
+from covalent_core_slurm._sbatch import Sbatch
 
 if TYPE_CHECKING:
     from covalent_core_ssh import SSHHost
@@ -33,6 +34,7 @@ class Cluster:
     def __init__(self, host: SSHHost | None, slurm_path: str, poll_freq: float) -> None:
         self.login_node = LoginNode(host, slurm_path)
         self.commands = Commands(self.login_node)
+        self.sbatch = Sbatch(self.login_node)
         self.folders = Folders(self.login_node)
         self.queue = Queue(self.commands, poll_freq)
         self.files = RunnerFiles(self.login_node)

@@ -127,7 +127,7 @@ class SlurmExecutor:
 
     async def __aenter__(self) -> SlurmExecutor:
         self._cluster = join(self._host(), self.slurm_path, self.poll_freq)
-        self._submissions = Submissions(self._cluster.commands, self._script)
+        self._submissions = Submissions(self._cluster.sbatch, self._script)
         self._void_orders: dict[str, int] = {}
         return self
 
@@ -162,7 +162,7 @@ class SlurmExecutor:
 
     @hookimpl
     async def find(self, job: Job, location: str) -> str | Perhaps | None:
-        said = await self._cluster.commands.submitted(job.ticket, location, bar=job.barred)
+        said = await self._cluster.sbatch.submitted(job.ticket, location, bar=job.barred)
 
         if said.word == "id":
             return said.rest

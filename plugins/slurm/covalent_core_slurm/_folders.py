@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from covalent_core.backend import Together
-from covalent_core_slurm._commands import BAR, one_line, words_of
+from covalent_core_slurm._commands import one_line, words_of
 from covalent_core_slurm._login_node import LoginNode
+from covalent_core_slurm._sbatch import BAR
 from covalent_core_slurm._script import quote_path
 from covalent_core_slurm.errors import SlurmRefusedError
 

@@ -9,7 +9,7 @@ from covalent_core import Job
 from covalent_core.backend import Together
 from covalent_core.errors import NotNow
 from covalent_core_slurm._answers import ARRAY
-from covalent_core_slurm._commands import Commands
+from covalent_core_slurm._sbatch import Sbatch
 from covalent_core_slurm._script import Script
 from covalent_core_slurm.errors import SlurmRefusedError
 
@@ -42,8 +42,8 @@ class Submission:
 class Submissions:
     """Submit the jobs of an executor."""
 
-    def __init__(self, commands: Commands, script: Script) -> None:
-        self._commands = commands
+    def __init__(self, sbatch: Sbatch, script: Script) -> None:
+        self._sbatch = sbatch
         self._script = script
         self._ready: dict[str, Together[Submission, str]] = {}
 
@@ -80,7 +80,7 @@ class Submissions:
         options = self._script.fixed(name, first.folder, output)
 
         try:
-            answers = await self._commands.submit(first.folder, name, orders, options, script)
+            answers = await self._sbatch.submit(first.folder, name, orders, options, script)
         except (SlurmRefusedError, NotNow) as error:
             if len(orders) > 1 and any(words in str(error) for words in _TOO_MANY):
                 half = len(submissions) // 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from test_ends import begun, dispatch, end, handle
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core_slurm import SlurmExecutor
+from covalent_core_slurm._folders import Folders
+from covalent_core_slurm._login_node import LoginNode
 
 TASKS = tasks()
 
@@ -229,15 +234,20 @@ def test_a_folder_that_cannot_be_seen_ends_nothing(cluster, options, tmp_path) -
 
 
 @pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])
-def test_results_that_are_seen_late_are_waited_for(cluster, options, tmp_path, state) -> None:
-    options |= {"settle_seconds": 20, "postrun_commands": [f"mv {tmp_path}/far/ct-*/results {tmp_path}/aside"]}
-    options["postrun_commands"] += ["exit 3"] if state == "FAILED" else []
+def test_results_that_are_seen_late_are_waited_for(cluster, commands, options, tmp_path, state) -> None:
+    # It runs in a copy of its folder, so what it leaves is not seen in the folder itself.
+    away = f"cp -r . {tmp_path}/away && cd {tmp_path}/away"
+    after = ["exit 3"] if state == "FAILED" else []
+    options |= {"settle_seconds": 30, "prerun_commands": [away], "postrun_commands": after}
     (tmp_path / "go").touch()
-    # What is moved away is not seen: the look is slower than the move where the watch sleeps.
     dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=SlurmExecutor(**options))
     wait_until(lambda: [found for _, found in cluster.jobs(tmp_path).values()] == [state])
     (folder,) = (tmp_path / "far").glob("ct-*")
-    (tmp_path / "aside").rename(folder / "results")
+    wait_until(lambda: commands.count("scontrol"))
+    # Who did not wait would have said by now that nothing is there.
+    time.sleep(1)
+    assert status(dispatch_id) == Status.RUNNING
+    shutil.copytree(tmp_path / "away" / "results", folder / "results", symlinks=True, dirs_exist_ok=True)
 
     assert end(dispatch_id).result == "0"
     assert len(begun(tmp_path)) == 1
@@ -267,17 +277,26 @@ def test_munge_is_stopped(own_cluster: Cluster, home, tmp_path) -> None:
 # --- other users ------------------------------------------------------------------------------------------------
 
 
-def test_nobody_else_may_write_where_jobs_are(cluster, home, options, tmp_path) -> None:
+def test_nobody_else_may_write_where_jobs_are(tmp_path) -> None:
     before = os.umask(0o002)
 
     try:
-        dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=SlurmExecutor(**options))
-        wait_until(lambda: begun(tmp_path))
+        folders = Folders(LoginNode())
+        asyncio.run(folders.workdir(str(tmp_path / "above" / "far")))
+        asyncio.run(folders.make(str(tmp_path / "above" / "far" / "ct-a-1-0")))
     finally:
         os.umask(before)
 
-    assert (tmp_path / "far").stat().st_mode & 0o777 == 0o700
-    check_it_is_ended(dispatch_id, cluster, tmp_path)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "above").rglob("*")} == {0o700}
+    assert (tmp_path / "above").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_task_writes_is_as_readable_as_ever(cluster, options, tmp_path) -> None:
+    (tmp_path / "go").touch()
+    end(dispatch(TASKS.work, str(tmp_path), executor=SlurmExecutor(**options)))
+    (tmp_path / "as-ever").touch()
+
+    assert {path.stat().st_mode for path in tmp_path.glob("begun-*")} == {(tmp_path / "as-ever").stat().st_mode}
 
 
 @pytest.mark.parametrize(
@@ -330,11 +349,6 @@ def test_the_output_of_an_array_is_not_written_where_another_user_says(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="root alone can be another user")
 def test_a_folder_that_somebody_else_has_made_for_a_job_is_refused(tmp_path) -> None:
-    import asyncio
-
-    from covalent_core_slurm._folders import Folders
-    from covalent_core_slurm._login_node import LoginNode
-
     (tmp_path / "ct-a-1-0").mkdir()
     os.chown(tmp_path / "ct-a-1-0", 65534, 0)
     (tmp_path / "ct-a-2-0").symlink_to(tmp_path)
