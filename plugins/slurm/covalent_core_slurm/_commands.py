@@ -163,7 +163,7 @@ def _by_array(job_ids: Collection[str]) -> Iterator[str]:
 
 
 def _by_id(records: Sequence[JobRecord]) -> dict[str, JobRecord]:
-    return {job_id: record for record in records for job_id in ids_of(record)}
+    return {job_id: record._replace(job_id=job_id) for record in records for job_id in ids_of(record)}
 
 
 def words_of(finished: Finished) -> str:

@@ -57,8 +57,8 @@ class Stay:
             if await files.is_over_within(self._watched, self._settle if may_have_begun(known) else 0.0):
                 return await self._check_end()
 
-            # It may be in the queue again.
-            if isinstance(await queue.look(self._watched), Over):
+            # What Slurm knows may be in the queue again.
+            if not known.state or isinstance(await queue.look(self._watched), Over):
                 raise await self._error(known)
 
     async def until_over(self) -> None:
