@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +20,9 @@ from test_ends import begun, dispatch, end, handle
 
 import covalent_core as ct
 from covalent_core import Status
-from covalent_core_slurm import SlurmExecutor
+from covalent_core_slurm import SlurmExecutor, SlurmUnreachableError
 from covalent_core_slurm._folders import Folders
-from covalent_core_slurm._login_node import LoginNode
+from covalent_core_slurm._login_node import Finished, LocalShell, LoginNode
 
 TASKS = tasks()
 
@@ -358,20 +360,28 @@ def test_a_folder_that_somebody_else_has_made_for_a_job_is_refused(tmp_path) -> 
             asyncio.run(Folders(LoginNode()).make(str(tmp_path / name)))
 
 
-# --- through SSH ------------------------------------------------------------------------------------------------
+# --- what stands before an answer -------------------------------------------------------------------------------
 
 
-def test_what_a_login_script_prints_without_a_line_break(cluster, home, reach, sshd, tmp_path) -> None:
-    rc = Path(sshd.home) / ".bashrc"
-    rc.write_text("printf '\\033]0;login1\\007id ct 123 '; printf 'Welcome ' >&2\n")
+class TalkingShell(LocalShell):
+    """A login shell whose scripts print something without a line break, a window title for example."""
 
-    try:
-        dispatch_id = dispatch(
-            TASKS.work, str(tmp_path), executor=SlurmExecutor(**reach, remote_workdir=str(tmp_path / "far"), grace=0.5)
-        )
-        wait_until(lambda: begun(tmp_path))
-        ((job_id, _),) = cluster.jobs(tmp_path).items()
-        assert handle(dispatch_id) == job_id
-        check_it_is_ended(dispatch_id, cluster, tmp_path)
-    finally:
-        rc.unlink()
+    async def run(self, command: str, input: bytes | None = None) -> Finished:
+        script = f"printf '\\033]0;login1\\007id ct 123 '; printf 'Welcome ' >&2; {command}"
+        return await super().run(f"sh -c {shlex.quote(script)}", input)
+
+
+def test_what_a_login_script_prints_without_a_line_break_is_no_answer() -> None:
+    login_node = LoginNode()
+    login_node._shell = TalkingShell()
+    finished = asyncio.run(login_node.run("cat; echo error >&2; exit 3", b"answer\n"))
+
+    assert finished == Finished(3, b"answer\n", b"error\n")
+
+
+def test_a_login_shell_that_does_not_run_a_command_has_given_no_answer() -> None:
+    login_node = LoginNode()
+    login_node._shell = SimpleNamespace(run=lambda command, input: asyncio.sleep(0, (0, b"", b"Unmatched '.")))
+
+    with pytest.raises(SlurmUnreachableError, match="Unmatched"):
+        asyncio.run(login_node.run("squeue"))
