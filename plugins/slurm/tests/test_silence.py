@@ -381,7 +381,7 @@ def test_what_a_login_script_prints_without_a_line_break_is_no_answer() -> None:
 
 def test_a_login_shell_that_does_not_run_a_command_has_given_no_answer() -> None:
     login_node = LoginNode()
-    login_node._shell = SimpleNamespace(run=lambda command, input: asyncio.sleep(0, (0, b"", b"Unmatched '.")))
+    login_node._shell = SimpleNamespace(run=lambda *_: asyncio.sleep(0, (0, b"", b"Unmatched '.")))
 
     with pytest.raises(SlurmUnreachableError, match="Unmatched"):
         asyncio.run(login_node.run("squeue"))
