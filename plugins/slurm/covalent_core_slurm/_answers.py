@@ -18,25 +18,45 @@ _FIELD = re.compile(r"(?:^| )([A-Z][A-Za-z/:]*)=")
 _SCONTROL_NAME = re.compile(r" JobName=(.*) UserId=")
 _LISTED_TOGETHER = re.compile(r"(\d+)_\[([\d,:-]+)(%\d+)?\]")
 
-#: What a command says when the controller has not heard it.
-_UNSENT = re.compile(r"Unable to contact slurm controller|Connection refused", re.IGNORECASE)
+#: The names that our jobs have.
+_TICKET = re.compile(rf"ct-[0-9a-f]+-\d+-\d+({ARRAY})?")
+
+#: What a command says when it has done nothing, and may do it later: the controller has not heard it, or does not know
+#: who is speaking.
+_UNSENT = re.compile(
+    r"Unable to contact slurm controller|Connection refused|munge|authentication|Incompatible versions|"
+    r"error while loading shared libraries",
+    re.IGNORECASE,
+)
 
 #: What a command says when nobody knows whether the controller has heard it, or when it will do so soon.
-_UNCERTAIN = re.compile(
+UNCERTAIN = re.compile(
     r"Socket timed out|Zero Bytes were transmitted|Unexpected message received|Transport endpoint|backup controller|"
     r"controller .* standby|Slurm temporarily unable|Resource temporarily unavailable",
     re.IGNORECASE,
 )
 
 
+#: What scontrol says where there is no such job, or no such element of an array.
+_NO_SUCH_JOB = re.compile(r"Invalid job id|Job \S+ not found", re.IGNORECASE)
+
+#: What sbatch says where a user has as many jobs in the queue as he may.
+_FULL = re.compile(r"MaxSubmit|MaxJobCount|job submit limit", re.IGNORECASE)
+
+
 class JobRecord(NamedTuple):
-    """A job, as Slurm knows it."""
+    """A job, as Slurm knows it.
+
+    Attributes:
+        nodes: Where it runs or ran; empty if nowhere, None if that was not asked.
+    """
 
     job_id: str
     state: str
     name: str
     reason: str = ""
     exit_code: str = ""
+    nodes: str | None = None
 
 
 def key_of(record: JobRecord) -> str:
@@ -60,11 +80,12 @@ def belongs(name: str, ticket: str) -> bool:
     return name == ticket or (name.endswith(ARRAY) and name.split("-")[:2] == ticket.split("-")[:2])
 
 
-def parse_submission(output: str) -> str | None:
-    """Return the job id that ``sbatch --parsable`` has printed, without the cluster that may follow it."""
-    lines = output.split("\n")
-    found = [line.split(";")[0].strip() for line in lines if re.fullmatch(r"\d+(;[^;\s]+)?", line.strip())]
-    return found[-1] if found else None
+def is_anothers(name: str, ticket: str) -> bool:
+    """Whether a job of this name is certainly another one of ours. Users and sites may rename a job: that says nothing.
+
+    A number is given again only when the job that had it is over.
+    """
+    return bool(_TICKET.fullmatch(name)) and not belongs(name, ticket)
 
 
 def parse_squeue(output: str) -> list[JobRecord]:
@@ -110,21 +131,31 @@ def parse_scontrol(output: str) -> list[JobRecord]:
 
         if "JobState" in fields and "JobId" in fields:
             name, reason = named[1] if named else fields.get("JobName", ""), fields.get("Reason", "")
-            found.append(
-                JobRecord(_job_id(fields), _state(fields["JobState"]), name, reason, fields.get("ExitCode", ""))
-            )
+            nodes = fields["NodeList"].replace("(null)", "") if "NodeList" in fields else None
+            state, exit_code = _state(fields["JobState"]), fields.get("ExitCode", "")
+            found.append(JobRecord(_job_id(fields), state, name, reason, exit_code, nodes))
 
     return found
 
 
+def is_no_such_job(words: str) -> bool:
+    """Whether scontrol says of the job that it was asked for that there is none."""
+    return bool(_NO_SUCH_JOB.search(words))
+
+
+def is_full(stderr: str) -> bool:
+    """Whether sbatch was refused because there are too many jobs already."""
+    return bool(_FULL.search(stderr))
+
+
 def is_unsent(stderr: str) -> bool:
-    """Whether a command has failed before the controller could hear it."""
+    """Whether a command has failed before the controller could carry it out, and may succeed later."""
     return bool(_UNSENT.search(stderr)) and not is_uncertain(stderr)
 
 
 def is_uncertain(stderr: str) -> bool:
     """Whether a command has failed and the controller may have heard it all the same."""
-    return bool(_UNCERTAIN.search(stderr))
+    return bool(UNCERTAIN.search(stderr))
 
 
 def _job_id(fields: Mapping[str, str]) -> str:

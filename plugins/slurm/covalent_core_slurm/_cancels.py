@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from covalent_core.backend import Together
-from covalent_core_slurm._answers import JobRecord, belongs
+from covalent_core.backend import Alive, Over, Together
 from covalent_core_slurm._commands import Commands
-from covalent_core_slurm._states import meaning
-from covalent_core_slurm._watch import Watch
-
-#: The states in which the script of a job may be running.
-BEGUN = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT")
+from covalent_core_slurm._looks import Queue, Watched
+from covalent_core_slurm._states import BEGUN
 
 
 class Order(NamedTuple):
@@ -22,39 +19,34 @@ class Order(NamedTuple):
         gently: If its script runs, send it SIGTERM and nothing more: Slurm's own grace period may be too short for it.
     """
 
-    ticket: str
-    job_id: str
+    job: Watched
     gently: bool
 
 
 class Cancels:
     """Carry out orders to end jobs."""
 
-    def __init__(self, commands: Commands, watch: Watch) -> None:
+    def __init__(self, commands: Commands, queue: Queue) -> None:
         self._commands = commands
-        self._watch = watch
+        self._queue = queue
         self._orders: Together[Order, None] = Together(self._carry_out, moment=0.1, longest=2.0)
 
     async def give(self, order: Order) -> None:
-        """Return when Slurm has taken the order; a job that is over, or that it does not know, needs none.
+        """Return when Slurm has taken the order. Only a job that is known to be over needs none.
 
         Raises:
-            ExecutorError: It has not been taken.
+            SlurmUnreachableError: It has not been taken.
         """
         await self._orders.ask(order)
 
     async def _carry_out(self, orders: list[Order]) -> Mapping[Order, None]:
-        jobs = {record.job_id: record for record in await self._watch.ask_now()}
-        living = [order for order in orders if _lives(order, jobs.get(order.job_id))]
-        gentle = {order.job_id for order in living if order.gently and jobs[order.job_id].state in BEGUN}
+        looks = await asyncio.gather(*(self._queue.look(order.job, now=True) for order in orders))
+        living = [(order, look) for order, look in zip(orders, looks, strict=True) if not isinstance(look, Over)]
+        running = {order.job.job_id for order, look in living if isinstance(look, Alive) and look.state in BEGUN}
+        gentle = {order.job.job_id for order, _ in living if order.gently} & running
         await self._commands.cancel(compact(gentle), gently=True)
-        await self._commands.cancel(compact({order.job_id for order in living} - gentle))
+        await self._commands.cancel(compact({order.job.job_id for order, _ in living} - gentle))
         return dict.fromkeys(orders)
-
-
-def _lives(order: Order, record: JobRecord | None) -> bool:
-    # A number that belongs to another job by now has another name.
-    return record is not None and belongs(record.name, order.ticket) and not meaning(record.state).over
 
 
 def compact(job_ids: Iterable[str]) -> list[str]:

@@ -1,154 +1,78 @@
-"""Slurm's commands, and what their answers mean."""
+"""The commands that ask Slurm, and the one that ends jobs; and what their answers mean."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from covalent_core_slurm._answers import (
     SACCT_FORMAT,
     SQUEUE_FORMAT,
     JobRecord,
+    belongs,
     ids_of,
+    is_anothers,
+    is_no_such_job,
     is_uncertain,
     is_unsent,
     parse_sacct,
     parse_scontrol,
     parse_squeue,
-    parse_submission,
 )
 from covalent_core_slurm._login_node import Finished, LoginNode
-from covalent_core_slurm.errors import SlurmRefusedError, SlurmUnreachableError
+from covalent_core_slurm.errors import SlurmUnreachableError
 
-#: What stands in the place of a job handle when a job must not start any more.
-NOBODY = "nobody"
-
-#: How many jobs one scancel or sacct is given.
+#: How many jobs one command is given.
 CHUNK = 500
 
 #: Lists the elements of an array that are listed as one without leaving any out.
 _WHOLE = "SLURM_BITSTR_LEN=0"
 
-#: Submits jobs once, however often and by whomever it is run: the file `submitted` has one author. The numbers are in
-#: files before anybody is told of them, and a job that must not start any more by then is taken back. The tickets come
-#: in, one on a line, then an empty line and the script.
-_SUBMIT = """
-trap '' PIPE HUP
-cd {folder} || exit 1
-count=0; places=; tickets=; set -C
-while read -r ticket && [ "$ticket" ]; do
-    if [ ! -e "$ticket/bundle.pyz" ] || [ -L "$ticket/results/$ticket.process" ]; then
-        echo "cancelled $ticket"
-    elif {{ echo "{name}" $count > "$ticket/submitted"; }} 2>/dev/null; then
-        places="$places,$count"; tickets="$tickets $ticket"; errors="$ticket/sbatch.err"
-    else
-        echo "twice $ticket"
-    fi
-    count=$((count + 1))
+#: Asks for an array as a whole first: if there is none, there is no element of it.
+_KNOWN = """
+while read -r array elements; do
+    shown=$(scontrol show job --oneliner "$array" 2>&1) || elements=
+    printf '%s\\n' "$shown" | sed "s/^/$array /"
+    for element in $elements; do scontrol show job --oneliner "$element" 2>&1 | sed "s/^/$element /"; done
 done
-[ "$places" ] || exit 0
-set +C
-answer=$(sbatch --parsable {array} 2>"$errors"); status=$?
-cat "$errors" >&2
-[ $status = 0 ] || {{ echo "$answer" >&2; exit $status; }}
-id=$(echo "$answer" | sed -n 's/^\\([0-9][0-9]*\\)\\(;.*\\)*$/\\1/p' | tail -n 1)
-unwanted=
-for ticket in $tickets; do
-    places=${{places#,}}; own=${{id}}{element}; places=${{places#*,}}
-    echo "$own" > "$ticket/job_id"
-    claim="$ticket/results/$ticket.process"
-    if [ ! -e "$ticket/bundle.pyz" ] || {{ [ -L "$claim" ] && [ "$(readlink "$claim")" = {nobody} ]; }}; then
-        unwanted="$unwanted $own"; echo "cancelled $ticket"
-    else
-        echo "id $ticket $own"
-    fi
-done
-[ -z "$unwanted" ] || scancel $unwanted
 """
-
-_FIND = """
-cd {folder} 2>/dev/null || exit 0
-{forbid}
-[ -s job_id ] && {{ echo "id $(cat job_id)"; exit; }}
-[ -e submitted ] && echo "submitted $(cat submitted)"
-true
-"""
-
-#: Without the folder for results nobody could be kept from starting.
-_FORBID = "mkdir -p results; ln -s {nobody} {claim} 2>/dev/null"
-
-_REFUSALS = {
-    "cancelled": "the job was cancelled before it was submitted",
-    "twice": "the job has been submitted before, and is not a second time",
-}
 
 
 class Commands:
     """Slurm's commands on a login node."""
 
     def __init__(self, login_node: LoginNode) -> None:
-        self._login_node = login_node
         self._run = login_node.run
 
-    async def submit(
-        self, folder: str, name: str, tickets: Sequence[str], script: str
-    ) -> Mapping[str, str | SlurmRefusedError]:
-        """Submit jobs once, several as an array, and return the number of each, or why it has none.
-
-        Args:
-            folder: Where the folders of the jobs are.
-            name: What the script calls the job.
-
-        Raises:
-            SlurmUnreachableError: The controller has not answered; it may have the jobs all the same.
-            SlurmRefusedError: It said no to all of them.
-        """
-        many = len(tickets) > 1
-        array, element = ('--array="${places#,}"', "_${places%%,*}") if many else ("", "")
-        command = _SUBMIT.format(folder=shlex.quote(folder), name=name, array=array, element=element, nobody=NOBODY)
-        finished = await self._run(command, "\n".join([*tickets, "", script]).encode())
-
-        if finished.status != 0:
-            if not is_uncertain(words_of(finished)):
-                # They certainly have not been submitted, and nobody need wait for their numbers.
-                await self._forget(folder, name, tickets)
-
-            raise _failure("sbatch", finished)
-
-        return _submissions(tickets, finished.stdout.decode())
-
-    async def _forget(self, folder: str, name: str, tickets: Sequence[str]) -> None:
-        files = " ".join(f"{ticket}/submitted" for ticket in tickets)
-        # Those of another order stay.
-        await self._run(f"cd {shlex.quote(folder)} && grep -lsE '^{name} ' /dev/null {files} | xargs -r rm -f")
-
-    async def submitted(self, ticket: str, folder: str, *, forbid: bool) -> tuple[str, str]:
-        """Return what the folder of a job says of its submission.
-
-        Args:
-            forbid: See to it that a job that has not been submitted never starts.
-
-        Returns:
-            ``id`` and its number; ``submitted`` and what Slurm knows it by, if it may come; or nothing.
-        """
-        forbidding = _FORBID.format(claim=_claim(ticket), nobody=NOBODY) if forbid else ""
-        finished = await self._run(_FIND.format(folder=shlex.quote(folder), forbid=forbidding))
-        word, _, rest = (finished.stdout.decode().strip().splitlines() or [""])[-1].partition(" ")
-        name, _, _ = rest.partition(" ")
-        return word, ticket if word == "submitted" and name == ticket else rest
-
     async def jobs(self) -> list[JobRecord]:
-        """Return all jobs of this user that the controller knows, those that are over too: one RPC.
+        """Return all jobs of this user that the controller lists, those that are over too: one RPC.
 
         Raises:
             SlurmUnreachableError: It has not answered.
         """
-        finished = await self._run(f'squeue -h -r -t all -u "$(id -un)" -o {shlex.quote(SQUEUE_FORMAT)}')
+        finished = await self._run(f'squeue -h -r -a -t all -u "$(id -un)" -o {shlex.quote(SQUEUE_FORMAT)}')
 
         if finished.status != 0:
-            raise _failure("squeue", finished)
+            raise _unanswered("squeue", finished)
 
         return parse_squeue(finished.stdout.decode(errors="replace"))
+
+    async def known(self, job_ids: Collection[str]) -> Mapping[str, JobRecord | None]:
+        """Return what the controller says when it is asked for jobs by their ids: None if it has no such job.
+
+        What it says nothing of is left out.
+
+        Raises:
+            SlurmUnreachableError: It has not answered.
+        """
+        finished = await self._run(f"{_WHOLE}; export SLURM_BITSTR_LEN; {_KNOWN}", "".join(_by_array(job_ids)).encode())
+        said: dict[str, list[str]] = {}
+
+        for line in finished.stdout.decode(errors="replace").splitlines():
+            asked, _, words = line.partition(" ")
+            said.setdefault(asked, []).append(words)
+
+        return {job_id: record for job_id in job_ids for record in _told(job_id, said)}
 
     async def cancel(self, job_ids: Sequence[str], *, gently: bool = False) -> None:
         """Order the end of jobs, as few calls as possible.
@@ -165,26 +89,34 @@ class Commands:
             finished = await self._run(f"scancel {how}{names}")
 
             # That one of them has ended meanwhile is an error for scancel, and none for us.
-            if is_unsent(finished.stderr.decode()) or is_uncertain(finished.stderr.decode()):
-                raise _failure("scancel", finished)
+            if finished.status == 127 or is_unsent(words_of(finished)) or is_uncertain(words_of(finished)):
+                raise _unanswered("scancel", finished)
 
-    async def recall(self, job_ids: Sequence[str]) -> Mapping[str, JobRecord | None]:
+    async def recall(self, jobs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], JobRecord | None]:
         """Return what is known of jobs that have ended: from the controller, one RPC, or else from the accounting.
+
+        Args:
+            jobs: The id and the ticket of each.
 
         Raises:
             SlurmUnreachableError: The controller has not answered.
         """
-        found = await self._shown(job_ids)
-        found |= await self._accounted(sorted({*job_ids} - {*found}))
-        return {job_id: found.get(job_id) for job_id in job_ids}
+        shown = await self._shown([job_id for job_id, _ in jobs])
+        found = {job: shown[job[0]] for job in jobs if job[0] in shown and not is_anothers(shown[job[0]].name, job[1])}
+        known = await self._accounted(sorted({job[0] for job in jobs if job not in found}))
+        # It also has jobs of before the controller began to count anew: only a name tells these from ours.
+        found |= {job: known[job[0]] for job in jobs if job[0] in known and belongs(known[job[0]].name, job[1])}
+        return {job: found.get(job) for job in jobs}
 
     async def _shown(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
         # It shows one job or all of them: those of others need not come here.
         which = job_ids[0] if len(job_ids) == 1 else '| grep -F " UserId=$(id -un)("'
         finished = await self._run(f"{_WHOLE} scontrol show job --oneliner {which}")
+        words = words_of(finished) + one_line(finished.stdout)
 
-        if is_unsent(words_of(finished)) or is_uncertain(words_of(finished)):
-            raise _failure("scontrol", finished)
+        # That grep finds none is no failure.
+        if finished.status != 0 and words_of(finished) and not is_no_such_job(words):
+            raise _unanswered("scontrol", finished)
 
         return _by_id(parse_scontrol(finished.stdout.decode(errors="replace")))
 
@@ -202,29 +134,36 @@ class Commands:
         return found
 
 
+def _told(job_id: str, said: Mapping[str, list[str]]) -> Iterator[JobRecord | None]:
+    """Give what `_KNOWN` has printed of a job: None if there is no such job, and nothing if that is not known."""
+    array = "\n".join(said.get(job_id.partition("_")[0], []))
+    words = "\n".join(said.get(job_id, [])) or array
+    record = _by_id(parse_scontrol(words)).get(job_id)
+
+    if record is not None:
+        yield record
+    elif is_no_such_job(words):
+        # Slurm forgets at once an element that is cancelled alone while it waits.
+        yield next((_cancelled(job_id, other) for other in parse_scontrol(array)), None)
+
+
+def _cancelled(job_id: str, other: JobRecord) -> JobRecord:
+    return JobRecord(job_id, "CANCELLED", other.name)
+
+
+def _by_array(job_ids: Collection[str]) -> Iterator[str]:
+    """Return lines for `_KNOWN`: each array, or single job, and those of its elements that are asked for."""
+    arrays: dict[str, list[str]] = {}
+
+    for job_id in job_ids:
+        array, _, element = job_id.partition("_")
+        arrays.setdefault(array, []).extend([job_id] if element else [])
+
+    return (" ".join([array, *elements]) + "\n" for array, elements in arrays.items())
+
+
 def _by_id(records: Sequence[JobRecord]) -> dict[str, JobRecord]:
-    return {job_id: record for record in records for job_id in ids_of(record)}
-
-
-def _submissions(tickets: Sequence[str], output: str) -> Mapping[str, str | SlurmRefusedError]:
-    """Return what `_SUBMIT` has printed of each job; a word that login scripts have printed is left out."""
-    found: dict[str, str | SlurmRefusedError] = {}
-
-    for line in output.splitlines():
-        word, _, rest = line.partition(" ")
-        ticket, _, job_id = rest.partition(" ")
-
-        if ticket in tickets and word in _REFUSALS:
-            found[ticket] = SlurmRefusedError(_REFUSALS[word])
-        elif ticket in tickets and word == "id" and parse_submission(job_id.partition("_")[0]):
-            found[ticket] = job_id
-
-    return {ticket: found.get(ticket, SlurmRefusedError("sbatch has printed no job id")) for ticket in tickets}
-
-
-def _claim(ticket: str) -> str:
-    """Return the link that a runner makes to own its job."""
-    return shlex.quote(f"results/{ticket}.process")
+    return {job_id: record._replace(job_id=job_id) for record in records for job_id in ids_of(record)}
 
 
 def words_of(finished: Finished) -> str:
@@ -238,13 +177,12 @@ def one_line(output: bytes) -> str:
     return "; ".join(line for line in lines if line)
 
 
-def _failure(command: str, finished: Finished) -> SlurmRefusedError | SlurmUnreachableError:
-    words = words_of(finished) or one_line(finished.stdout) or f"exit code {finished.status}"
+def said_by(finished: Finished) -> str:
+    """Return what a command that has failed has said, or else how it ended."""
+    return words_of(finished) or one_line(finished.stdout) or f"exit code {finished.status}"
 
-    if finished.status == 127:
-        return SlurmRefusedError(f"{command} cannot be run: {words}; set slurm_path to the folder that it is in")
 
-    if is_unsent(words) or is_uncertain(words):
-        return SlurmUnreachableError(f"{command} got no answer from the controller: {words}", unsent=is_unsent(words))
-
-    return SlurmRefusedError(f"{command} was refused: {words}")
+def _unanswered(command: str, finished: Finished) -> SlurmUnreachableError:
+    """Return the error of a command that asks: in whatever words it fails, they are none about a job."""
+    advice = "; set slurm_path to the folder that it is in" if finished.status == 127 else ""
+    return SlurmUnreachableError(f"{command} got no answer: {said_by(finished)}{advice}")

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-import tempfile
-import time as clock
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from covalent_core import Job, Results, hookimpl
-from covalent_core_slurm._cancels import Order
-from covalent_core_slurm._cluster import PAUSE, join, leave
+from covalent_core.backend import Perhaps
+from covalent_core.errors import ExecutorError
+from covalent_core_slurm._answers import key_of
+from covalent_core_slurm._cluster import join, leave
+from covalent_core_slurm._job_files import JobFiles
 from covalent_core_slurm._script import Script, check_options, check_spread, check_variables, sbatch_options
-from covalent_core_slurm._seen import Seen
-from covalent_core_slurm._stay import Stay, is_over
+from covalent_core_slurm._stay import KILL_WAIT, Stay
 from covalent_core_slurm._submissions import Submission, Submissions
-from covalent_core_slurm._watch import Waiter
-from covalent_core_slurm.errors import SlurmError, SlurmUnreachableError
+from covalent_core_slurm.errors import SlurmRefusedError, SlurmUnreachableError
 
 if TYPE_CHECKING:
     from covalent_core_ssh import SSHHost
-
-log = logging.getLogger(__name__)
-
-#: Seconds that an accepted order to submit, or the end of a job, may take to be seen.
-SUBMIT_SECONDS, END_SECONDS = 15.0, 45.0
-
-#: Grace periods up to this are kept by Slurm itself, whatever its KillWait is.
-KILL_WAIT = 5.0
 
 #: The fields that are options of sbatch.
 TYPED = ("partition", "account", "qos", "nodes", "ntasks", "cpus_per_task", "mem", "gres", "time", "constraint")
@@ -66,6 +55,9 @@ class SlurmExecutor:
         slurm_path: The folder with Slurm's commands, where ``PATH`` does not have it.
         poll_freq: The longest time, in seconds, between two looks at the controller. It is asked for all jobs at once,
             more often while they are young.
+        settle_seconds: How long the files of a task may take to be seen, on a file system that shows late what was
+            written elsewhere, when Slurm says that its job is over.
+        max_workers: How many jobs may be in the queue at once. Default: as many as there are.
         cleanup: Whether the files of a job itself are removed when it has ended.
         grace: Seconds between SIGTERM and SIGKILL when a task is cancelled.
         pack: How electrons are packed into jobs, see `ct.lattice`. Default: as the lattice says.
@@ -104,6 +96,8 @@ class SlurmExecutor:
     srun_append: str | None = None
     slurm_path: str = ""
     poll_freq: float = 30.0
+    settle_seconds: float = 60.0
+    max_workers: int | None = None
     cleanup: bool = True
     grace: float = 5.0
     pack: int | Literal["chain", "auto"] | None = None
@@ -132,14 +126,12 @@ class SlurmExecutor:
         )
 
     async def __aenter__(self) -> SlurmExecutor:
-        self._cluster = join(self._host(), self.slurm_path)
-        self._submissions = Submissions(self._cluster.commands, self._script)
-        self._fetched = tempfile.TemporaryDirectory(prefix="covalent-core-slurm-", ignore_cleanup_errors=True)
-        self._seen = Seen(self._cluster, self._fetched.name)
+        self._cluster = join(self._host(), self.slurm_path, self.poll_freq)
+        self._submissions = Submissions(self._cluster.sbatch, self._script)
+        self._void_orders: dict[str, int] = {}
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        self._fetched.cleanup()
         await leave(self._cluster)
 
     @hookimpl
@@ -149,114 +141,81 @@ class SlurmExecutor:
 
     @hookimpl
     async def upload(self, job: Job, payload: bytes | memoryview) -> str:
-        self._submissions.expect(job.dispatch_id, job.ticket)
-
-        async def put() -> str:
+        try:
             folder = await self._folder(job)
             await self._cluster.folders.make(folder)
             await self._cluster.login_node.put(payload, f"{folder}/bundle.pyz", job.report_progress)
-            return folder
+        except SlurmUnreachableError as error:
+            if error.refused:
+                # Nothing runs yet that would be worth waiting for.
+                raise SlurmRefusedError(str(error)) from error
 
-        return await self._cluster.again(put)
+            raise
+
+        return folder
 
     @hookimpl
     async def provision(self, job: Job, location: str) -> str:
-        submission = Submission(job.ticket, os.path.dirname(location), self._workdir(job))
-
-        while True:
-            try:
-                return await self._submissions.submit(job.dispatch_id, submission)
-            except SlurmUnreachableError as error:
-                # What may have reached the controller is never sent again: the core asks `find`.
-                if not error.unsent:
-                    raise
-
-                log.warning("job %s waits to be submitted: %s", job.ticket, error)
-
-            job.raise_if_cancel_requested()
-            await asyncio.sleep(PAUSE)
+        order = self._void_orders.get(job.ticket, 0)
+        submission = Submission(job.ticket, os.path.dirname(location), self._workdir(job), order)
+        return await self._submissions.submit(job, submission)
 
     @hookimpl
-    async def find(self, job: Job, location: str) -> str | None:
-        deadline = clock.monotonic() + SUBMIT_SECONDS
+    async def find(self, job: Job, location: str) -> str | Perhaps | None:
+        said = await self._cluster.sbatch.submitted(job.ticket, location, bar=job.barred)
 
-        while True:
-            word, known_by = await self._cluster.commands.submitted(job.ticket, location, forbid=job.cancel_requested)
+        if said.word == "id":
+            return said.rest
 
-            if word == "id":
-                return known_by
+        if said.word == "void":
+            self._void_orders[job.ticket] = int(said.rest)
+            return None
 
-            # Also where nobody has noted a submission: the folder may be gone, and the job not.
-            waiter = Waiter(job.ticket, f"{location}/results/{job.ticket}", key=known_by)
-            sight = await self._cluster.watch.look(waiter, now=True)
+        # Also where its folder is gone: the job may be there.
+        for record in await self._cluster.commands.jobs():
+            if key_of(record) == (said.rest or job.ticket):
+                return record.job_id
 
-            if sight.record is not None:
-                return sight.record.job_id
-
-            if not word or clock.monotonic() > deadline:
-                return None
-
-            await asyncio.sleep(PAUSE / 4)
+        never = job.barred or said.word == "gone"
+        return None if never else Perhaps("sbatch was called and has left no job id, nor does squeue list the job")
 
     @hookimpl
     async def run(self, job: Job, location: str, job_handle: str) -> None:
-        stay = self._stay(job, location, job_handle)
-        sight = await stay.until_ended(partial(self._seen.take, job, location))
+        files, stay = self._stay(job, location, job_handle)
 
-        if self.postrun_commands:
-            await stay.until_over()
+        async with files.following():
+            await stay.until_ended()
 
-        await stay.check_end(sight)
+            if self.postrun_commands:
+                await stay.until_over()
 
     @hookimpl
     async def fetch(self, job: Job, location: str) -> Results:
-        return await self._cluster.patiently(lambda: self._seen.results(job, location, job.node_ids))
+        return await JobFiles(self._cluster, job, location).results(job.node_ids)
 
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
-        stay = self._stay(job, location, job_handle)
-        patience = 0.0
+        files, stay = self._stay(job, location, job_handle)
+        gently = job.grace > KILL_WAIT and (self.spread or not self.use_srun)
+        await stay.end(gently=gently, grace=job.grace)
+        # Nothing is alive; what is not at hand is not waited for.
+        with suppress(ExecutorError, OSError):
+            return await files.results(job.node_ids)
 
-        if job.grace > KILL_WAIT and (self.spread or not self.use_srun):
-            await self._cluster.cancels.give(Order(job.ticket, job_handle, gently=True))
-            patience = job.grace + KILL_WAIT
-
-        if not patience or not await stay.is_over_within(patience):
-            await self._cluster.cancels.give(Order(job.ticket, job_handle, gently=False))
-
-            if not await stay.is_over_within(END_SECONDS):
-                raise SlurmError(
-                    f"Slurm job {job_handle} is not over {END_SECONDS:g} s after scancel; "
-                    f"see: scontrol show job {job_handle}"
-                )
-
-        sight = await stay.look()
-        return await self._seen.results(job, location, job.node_ids) if sight.ended else None
+        return None
 
     @hookimpl
     async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> Results:
-        stay = self._stay(job, location, job_handle)
-        await self._cluster.folders.end_members(f"{location}/results/{job.ticket}", node_ids)
-
-        while True:
-            sight = await stay.look()
-            over = all(f".{node_id}.outcome" in sight.files for node_id in node_ids)
-
-            if over or sight.ended or (sight.asked and is_over(sight.record)):
-                return await self._seen.results(job, location, node_ids)
+        files, stay = self._stay(job, location, job_handle)
+        await stay.end_members(node_ids)
+        return await files.results(node_ids)
 
     @hookimpl
     async def release(self, job: Job, location: str | None) -> None:
-        self._submissions.forget(job.dispatch_id, job.ticket)
-        self._seen.forget(job.ticket)
-
-        async def remove() -> None:
-            folder = location or await self._folder(job)
-            workdir = os.path.normpath(f"{folder}/{self._workdir(job)}") if self.create_unique_workdir else ""
-            await self._cluster.folders.remove(folder, workdir)
-
-        if self.cleanup:
-            await self._cluster.again(remove)
+        self._void_orders.pop(job.ticket, None)
+        folder = location or await self._folder(job)
+        workdir = os.path.normpath(f"{folder}/{self._workdir(job)}") if self.create_unique_workdir else ""
+        await self._cluster.folders.release(folder, workdir, keep=not self.cleanup)
 
     async def _folder(self, job: Job) -> str:
         return f"{await self._cluster.folders.workdir(self.remote_workdir)}/{job.ticket}"
@@ -265,8 +224,9 @@ class SlurmExecutor:
         """Return where a job runs, as seen from the folder of its own files."""
         return f"../{job.dispatch_id}/node_{job.node_ids[0]}" if self.create_unique_workdir else ".."
 
-    def _stay(self, job: Job, location: str, job_handle: str) -> Stay:
-        return Stay(self._cluster, job.ticket, location, job_handle, self.poll_freq)
+    def _stay(self, job: Job, location: str, job_handle: str) -> tuple[JobFiles, Stay]:
+        files = JobFiles(self._cluster, job, location)
+        return files, Stay(self._cluster, files, job_handle, self.settle_seconds)
 
     def _host(self) -> SSHHost | None:
         if self.address is None:

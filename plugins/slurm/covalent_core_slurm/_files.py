@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
-#: The beginning of an outcome that the runner has written of a task which somebody else has ended, or may have: with
-#: `ct.checkpoint()` it ends by itself when it is told to.
-_TERMINATED = r'^\{"status": "(TERMINATED"|CANCELLED"|FAILED", "ended_by": "(signal 9|told)")'
-_ENDED_BY_OTHERS = re.compile(_TERMINATED.encode())
-
-#: What the name of the file ends with that a runner makes before all else.
-BEGUN_FILE = ".process"
-
-#: The name under which a look reports that there is such an outcome.
-TERMINATED = ".terminated"
-
 #: Prints the size and the name of each file whose beginnings come in, one of them on a line.
-LOOK = rf"""
+LOOK = r"""
 while read -r job; do
-    if [ -L "$job.ended" ] && grep -qsE '{_TERMINATED}' "$job".*.outcome; then echo "0 $job{TERMINATED}" >&2; fi
     for file in "$job".*; do printf '%s\0' "$file"; done
-done 2>&3 | xargs -0 -r stat -c '%s %n' 2>/dev/null
+done | xargs -0 -r stat -c '%s %n' 2>/dev/null || true
 """
-LOOK = f"{{ {LOOK} }} 3>&1 || true"
 
 
 def parse_look(prefixes: Collection[str], output: str) -> Mapping[str, Mapping[str, int]]:
@@ -43,29 +29,27 @@ def parse_look(prefixes: Collection[str], output: str) -> Mapping[str, Mapping[s
     return found
 
 
-def look_here(prefixes: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-    """Return the same of files that can be seen from here."""
-    return {prefix: _files(prefix) for prefix in prefixes}
+def look_here(prefixes: Collection[str]) -> Mapping[str, Mapping[str, int] | str]:
+    """Return the same of files that can be seen from here, or why they cannot be."""
+    return {prefix: _files_or_why_not(prefix) for prefix in prefixes}
+
+
+def _files_or_why_not(prefix: str) -> Mapping[str, int] | str:
+    try:
+        return _files(prefix)
+    except OSError as error:
+        return f"cannot look into {os.path.dirname(prefix)}: {error.strerror}"
 
 
 def _files(prefix: str) -> dict[str, int]:
     folder, _, ticket = prefix.rpartition("/")
     found = {}
 
+    # To open a folder is what makes NFS look whether it is still as it was.
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(f"{ticket}."):
                 with suppress(FileNotFoundError):
                     found[entry.name[len(ticket) :]] = entry.stat(follow_symlinks=False).st_size
 
-    if ".ended" in found and any(_is_terminated(prefix + name) for name in found if name.endswith(".outcome")):
-        found[TERMINATED] = 0
-
     return found
-
-
-def _is_terminated(path: str) -> bool:
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        return bool(_ENDED_BY_OTHERS.match(file.read(200)))
-
-    return False

@@ -6,31 +6,64 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from covalent_core.backend import Together
 from covalent_core_slurm._commands import one_line, words_of
 from covalent_core_slurm._login_node import LoginNode
+from covalent_core_slurm._sbatch import BAR
 from covalent_core_slurm._script import quote_path
 from covalent_core_slurm.errors import SlurmRefusedError
 
-#: How much of what a task writes is shown while it runs.
-SHOWN_BYTES = 65536
+#: Makes the folder for all jobs and says where it is, or why others could change what is there.
+_WORKDIR = """
+cd && (umask 077 && mkdir -p {place}) && cd {place} && [ -w . ] || exit
+[ -O . ] || {{ echo "$(pwd -P) belongs to another user; name another folder" >&2; exit 1; }}
+case $(ls -ld .) in ?????w???[!tT]*|????????w[!tT]*)
+    echo "$(pwd -P) can be written by other users, who could change what runs there; take that from them with:" \
+        "chmod go-w $(pwd -P)" >&2
+    exit 1
+esac
+pwd -P
+"""
+
+#: Makes the folders of jobs. Nobody else can have made one that we own, nor put a link there.
+_MAKE = """
+umask 077
+while read -r folder; do
+    mkdir "$folder" 2>/dev/null
+    [ -O "$folder" ] && [ ! -L "$folder" ] || { echo "$folder cannot be made, or is not ours" >&2; exit 1; }
+    mkdir -p "$folder/results" || exit
+done
+"""
 
 #: Prints the end of what the script of a job has written, or Slurm where an element of an array did not come to it.
 _LOG = """
 cd {folder} || exit 0
 [ -e slurm.out ] && {{ tail -c 2000 slurm.out; exit; }}
-read -r name place < submitted && tail -c 2000 "../$name-$place.out"
+cat submitted.* | grep -v void | while read -r name place; do tail -c 2000 "../$name/$place.out"; done
 """
 
-#: What a removed folder is called while it is being removed: nothing that comes late finds half of it.
-_REMOVE = """
+#: Sees to it that jobs never begin, and removes their folders where that is wanted. What a removed one is called while
+#: it is being removed: nothing that comes late finds half of it.
+_RELEASE = """
 while read -r folder; do
-    if read -r name place 2>/dev/null < "$folder/submitted"; then rm -f "$folder/../$name-$place.out"; fi
-    [ ! -e "$folder" ] || mv "$folder" "$folder.gone"
-    printf '%s\\0' "$folder.gone"
-done | xargs -0 -r rm -rf
+    ticket=${{folder##*/}}
+    if [ -d "$folder" ]; then ( cd "$folder" && {{ {bar}; }} ) || exit 1; fi
+    {remove}
+done
 """
+_REMOVE = """
+    cat "$folder"/submitted.* 2>/dev/null | grep -v void | while read -r name place; do
+        rm -f "$folder/../$name/$place.out"; rmdir "$folder/../$name" 2>/dev/null
+    done
+    [ ! -e "$folder" ] || mv "$folder" "$folder.gone"
+    rm -rf "$folder.gone" || exit 1
+"""
+
+
+#: How much of what a task writes is read while it runs.
+OUTPUT_BYTES = 65536
 
 
 class Folders:
@@ -40,46 +73,47 @@ class Folders:
         self._run = login_node.run
         self._workdirs: dict[str, str] = {}
         self._made: Together[str, None] = Together(self._make, moment=0.005, longest=0.05)
-        self._removed: Together[str, None] = Together(self._remove, moment=0.01, longest=0.1)
+        self._removed: Together[str, None] = Together(partial(self._release, _REMOVE), moment=0.01, longest=0.1)
+        self._barred: Together[str, None] = Together(partial(self._release, ""), moment=0.01, longest=0.1)
 
     async def workdir(self, path: str) -> str:
         """Make the folder for all jobs, relative to the home directory, and return where it is.
 
         Raises:
-            SlurmRefusedError: It cannot be made, or not be written to.
+            SlurmRefusedError: It cannot be made or written to, or others could change what is in it.
         """
         if path in self._workdirs:
             return self._workdirs[path]
 
-        place = quote_path(path)
-        finished = await self._run(f"cd && mkdir -p {place} && cd {place} && [ -w . ] && echo && pwd -P")
+        finished = await self._run(_WORKDIR.format(place=quote_path(path)))
 
         if finished.status != 0:
             said = words_of(finished) or "it is read-only"
             raise SlurmRefusedError(f"remote_workdir {path!r} cannot be used: {said}")
 
-        return self._workdirs.setdefault(path, finished.stdout.decode().splitlines()[-1])
+        return self._workdirs.setdefault(path, finished.stdout.decode().strip())
 
     async def make(self, folder: str) -> None:
         """Make the folder of a job.
 
         Raises:
-            SlurmRefusedError: It cannot be made.
+            SlurmRefusedError: It cannot be made, or somebody else has made it.
         """
         await self._made.ask(folder)
 
-    async def remove(self, folder: str, workdir: str = "") -> None:
-        """Remove the folder of a job.
+    async def release(self, folder: str, workdir: str = "", *, keep: bool = False) -> None:
+        """Let the job of a folder never begin, if it has not, and remove the folder.
 
         Args:
             workdir: Where the job ran, to be removed if it has left nothing there.
+            keep: Remove nothing.
 
         Raises:
-            SlurmRefusedError: It cannot be removed.
+            SlurmRefusedError: It cannot be done.
         """
-        await self._removed.ask(folder)
+        await (self._barred if keep else self._removed).ask(folder)
 
-        if workdir:
+        if workdir and not keep:
             places = " ".join(map(shlex.quote, (workdir, os.path.dirname(workdir))))
             await self._run(f"rmdir {places} 2>/dev/null")
 
@@ -91,7 +125,7 @@ class Folders:
         """
         place, part = shlex.quote(f"{prefix}.cancel"), shlex.quote(f"{prefix}.cancel.{os.urandom(4).hex()}")
         known = await self._run(f"cat {place} 2>/dev/null")
-        ordered = sorted({*node_ids, *json.loads(known.stdout.decode().strip().split("\n")[-1] or "[]")})
+        ordered = sorted({*node_ids, *json.loads(known.stdout or b"[]")})
         finished = await self._run(f"cat > {part} && mv {part} {place}", json.dumps(ordered).encode())
         _check(finished.status == 0, f"cannot order the end of some nodes of a pack: {words_of(finished)}")
 
@@ -100,20 +134,20 @@ class Folders:
         finished = await self._run(_LOG.format(folder=shlex.quote(folder)))
         return one_line(finished.stdout)
 
-    async def read_end(self, path: str) -> str:
+    async def read_end(self, path: str) -> bytes:
         """Return the end of a file, nothing if it is not there."""
-        finished = await self._run(f"tail -c {SHOWN_BYTES} {shlex.quote(path)} 2>/dev/null")
-        return finished.stdout.decode(errors="replace")
+        finished = await self._run(f"tail -c {OUTPUT_BYTES} {shlex.quote(path)} 2>/dev/null")
+        return finished.stdout
 
     async def _make(self, folders: list[str]) -> Mapping[str, None]:
-        places = "".join(f"{folder}/results\0" for folder in folders)
-        finished = await self._run("umask 077; xargs -0 mkdir -p", places.encode())
+        finished = await self._run(_MAKE, "".join(f"{folder}\n" for folder in folders).encode())
         _check(finished.status == 0, f"cannot make the folder of a job: {words_of(finished)}")
         return dict.fromkeys(folders)
 
-    async def _remove(self, folders: list[str]) -> Mapping[str, None]:
-        finished = await self._run(_REMOVE, "".join(f"{folder}\n" for folder in folders).encode())
-        _check(finished.status == 0, f"cannot remove the folder of a job: {words_of(finished)}")
+    async def _release(self, remove: str, folders: list[str]) -> Mapping[str, None]:
+        command = _RELEASE.format(bar=BAR, remove=remove)
+        finished = await self._run(command, "".join(f"{folder}\n" for folder in folders).encode())
+        _check(finished.status == 0, f"cannot release the folder of a job: {words_of(finished)}")
         return dict.fromkeys(folders)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shlex
 import shutil
 import tempfile
 from asyncio.subprocess import PIPE
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from covalent_core_slurm._files import LOOK, look_here, parse_look
 from covalent_core_slurm._script import quote_path
-from covalent_core_slurm.errors import SlurmError, SlurmRefusedError
+from covalent_core_slurm.errors import SlurmRefusedError, SlurmUnreachableError
 
 if TYPE_CHECKING:
     from covalent_core_ssh import SSHHost
@@ -23,6 +24,14 @@ Progress = Callable[[int, int], None] | None
 
 #: Commands at once on this machine.
 MAX_PROCESSES = 16
+
+#: What users and sites set for Slurm's commands would change what is asked and what is answered, and a job that this
+#: runs in is another one. What says where the cluster is stays.
+_UNSET = r"""
+for name in $(env | sed -nE 's/^((SBATCH|SQUEUE|SCANCEL|SACCT|SLURM)_[A-Za-z0-9_]*)=.*/\1/p'); do
+    case $name in SLURM_CONF|SLURM_JWT) ;; *) unset "$name" ;; esac
+done
+"""
 
 
 class Finished(NamedTuple):
@@ -52,43 +61,73 @@ class Shell(Protocol):
 class LoginNode:
     """A machine with Slurm's commands, which sees the files of its jobs.
 
+    Whatever is wrong with the way there is a `SlurmUnreachableError`.
+
     Args:
         host: How it is reached; None if it is this machine.
         slurm_path: The folder with the commands, where ``PATH`` does not have it.
 
     Attributes:
         is_here: Whether it is this machine.
-        unreachable: What is raised if the way there is blocked, of which `lost` is raised in the middle of it.
     """
 
     def __init__(self, host: SSHHost | None = None, slurm_path: str = "") -> None:
         self.is_here = host is None
-        self.unreachable: tuple[type[Exception], ...] = ()
-        self.lost: tuple[type[Exception], ...] = ()
+        self._lost: tuple[type[Exception], ...] = ()
+        self._refused: tuple[type[Exception], ...] = ()
         self._shell = self._connect(host) if host else LocalShell()
         self._path = f"PATH={quote_path(slurm_path)}:$PATH; export PATH; " if slurm_path else ""
-        self.put = self._shell.put
-        self.get = self._shell.get
         self.close = self._shell.close
 
     async def run(self, command: str, input: bytes | None = None) -> Finished:
-        """Run a command in a POSIX shell and return how it ended."""
+        """Run a command in a POSIX shell and return how it ended, without what login scripts print before it."""
+        mark = f"covalent-core {secrets.token_hex(8)}"
+        marked = f"echo; echo {mark}; {{ echo; echo {mark}; }} >&2; {_UNSET}"
         # Slurm's words are looked at, so they have to be English; the login shell may be any.
-        words = f"sh -c {shlex.quote(f'LC_ALL=C; export LC_ALL; {self._path}{command}')}"
-        return Finished(*await self._shell.run(words, input))
+        words = f"sh -c {shlex.quote(f'{marked}LC_ALL=C; export LC_ALL; {self._path}{command}')}"
 
-    def _connect(self, host: SSHHost) -> Shell:
-        # What SSH needs takes long to be imported, and on a login node nobody needs it.
-        from covalent_core_ssh import SSHConnection, SSHError, SSHLineLostError
+        with self._reaching():
+            status, stdout, stderr = await self._shell.run(words, input)
 
-        self.unreachable, self.lost = (SSHError,), (SSHLineLostError,)
-        return SSHConnection(host)
+        before, _, answer = stdout.partition(f"\n{mark}\n".encode())
 
-    async def look(self, prefixes: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-        """Return what files the runners of jobs have left, by the beginnings of their names, and how large they are.
+        if not answer and before == stdout:
+            said = b" ".join([*stderr.split(), *stdout.split()]).decode(errors="replace")
+            raise SlurmUnreachableError(f"the login shell has not run a command (status {status}): {said}")
+
+        return Finished(status, answer, stderr.rpartition(f"\n{mark}\n".encode())[2])
+
+    async def put(self, content: bytes | memoryview, path: str, progress: Progress = None) -> None:
+        """Write a file; when this returns, it is there as a whole. It is readable for its owner alone.
 
         Raises:
-            SlurmError: It could not be seen.
+            SlurmRefusedError: It cannot be written there.
+        """
+        with self._reaching():
+            await self._shell.put(content, path, progress)
+
+    async def get(self, path: str, target: str, progress: Progress = None) -> None:
+        """Read a file into a local one.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            SlurmUnreachableError: It could not be read.
+        """
+        try:
+            with self._reaching():
+                await self._shell.get(path, target, progress)
+        except (FileNotFoundError, SlurmUnreachableError):
+            raise
+        except Exception as error:
+            raise SlurmUnreachableError(f"cannot read {path}: {type(error).__name__}: {error}") from error
+
+    async def look(self, prefixes: Collection[str]) -> Mapping[str, Mapping[str, int] | str]:
+        """Return what files the runners of jobs have left, by the beginnings of their names, and how large they are.
+
+        Where that cannot be seen, it is said why.
+
+        Raises:
+            SlurmUnreachableError: Nothing could be seen.
         """
         if self.is_here:
             return await asyncio.to_thread(look_here, prefixes)
@@ -96,9 +135,24 @@ class LoginNode:
         finished = await self.run(LOOK, "".join(f"{prefix}\n" for prefix in prefixes).encode())
 
         if finished.status != 0:
-            raise SlurmError(f"cannot look at the files of jobs: {finished.stderr.decode(errors='replace').strip()}")
+            words = finished.stderr.decode(errors="replace").strip()
+            raise SlurmUnreachableError(f"cannot look at the files of jobs: {words}")
 
         return parse_look(prefixes, finished.stdout.decode(errors="replace"))
+
+    def _connect(self, host: SSHHost) -> Shell:
+        # What SSH needs takes long to be imported, and on a login node nobody needs it.
+        from covalent_core_ssh import SSHConnection, SSHError, SSHRefusedError
+
+        self._lost, self._refused = (SSHError,), (SSHRefusedError,)
+        return SSHConnection(host)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except self._lost as error:
+            raise SlurmUnreachableError(str(error), refused=isinstance(error, self._refused)) from error
 
 
 class LocalShell:
@@ -135,12 +189,12 @@ class LocalShell:
             raise SlurmRefusedError(f"cannot write {path}: {error.strerror}") from error
 
     async def get(self, path: str, target: str, progress: Progress = None) -> None:
-        """Read a file into another.
+        """Let a file be at another place too.
 
         Raises:
             FileNotFoundError: There is no such file.
         """
-        await asyncio.to_thread(shutil.copyfile, path, target)
+        await asyncio.to_thread(_link, path, target)
 
     async def close(self) -> None:
         """There is nothing to leave."""
@@ -159,3 +213,13 @@ def _write(content: bytes | memoryview, path: str) -> None:
             os.unlink(part)
 
         raise
+
+
+def _link(path: str, target: str) -> None:
+    try:
+        os.link(path, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # It is on another file system.
+        shutil.copyfile(path, target)

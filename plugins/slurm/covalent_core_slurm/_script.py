@@ -15,7 +15,7 @@ Options = Mapping[str, str | int | bool | None]
 TAKEN = {
     "array": "tasks that become ready together are one already",
     "chdir": "set remote_workdir",
-    "comment": "a job that was submitted is found again by it",
+    "clusters": "its jobs would be looked for in this cluster; run the executor on the login node of the other one",
     "error": "what a task writes comes back with its result",
     "job-name": "a job that was submitted is found again by it",
     "output": "what a task writes comes back with its result",
@@ -42,7 +42,8 @@ printf '%s\\n' '#!/bin/sh' ': > "${0%/*}/results/$COVALENT_CORE_SUPERVISOR.task-
 chmod +x over.sh"""
 
 _SHORT = {
-    "A": "account", "C": "constraint", "D": "chdir", "J": "job-name", "N": "nodes", "W": "wait", "a": "array",
+    "A": "account", "C": "constraint", "D": "chdir", "J": "job-name", "M": "clusters", "N": "nodes", "W": "wait",
+    "a": "array",
     "c": "cpus-per-task", "d": "dependency", "e": "error", "n": "ntasks", "o": "output", "p": "partition",
     "q": "qos", "t": "time", "w": "nodelist", "x": "exclude",
 }  # fmt: skip
@@ -74,6 +75,17 @@ class Script:
     srun_append: str | None = None
     spread: bool = False
 
+    def fixed(self, name: str, folder: str, output: str) -> dict[str, str | int | bool | None]:
+        """Return the options that have to be told sbatch itself, because no variable beats these.
+
+        Args:
+            name: What the job is called.
+            folder: Where the folders of all jobs are.
+            output: The file there with what the script writes; Slurm puts the place of an element for ``%a``.
+        """
+        own = {"job-name": name, "output": f"{_pattern(folder)}/{output}", "no-requeue": None}
+        return {**own, "export": self.options.get("export", "ALL")}
+
     def write(self, ticket: str, folder: str, workdir: str) -> str:
         """Return the script of a job.
 
@@ -81,10 +93,9 @@ class Script:
             folder: Where the files of the job are, with ``bundle.pyz`` among them.
             workdir: Where its tasks run, seen from there.
         """
-        directives = self._directives(ticket, {"output": _pattern(f"{folder}/slurm.out")})
         # Without the folder the job is no longer wanted.
         begin = [f"cd {shlex.quote(folder)} || exit 0", *_begin(shlex.quote(ticket), shlex.quote(workdir))]
-        return "\n".join(["#!/bin/bash", *directives, "", *begin, *self._rest(shlex.quote(ticket))]) + "\n"
+        return "\n".join([*self._head(), "", *begin, *self._rest(shlex.quote(ticket))]) + "\n"
 
     def write_array(self, name: str, folder: str, members: Sequence[tuple[str, str]]) -> str:
         """Return the script of an array.
@@ -93,23 +104,23 @@ class Script:
             folder: Where the folders of the jobs are, each named like its ticket.
             members: Of each job its ticket, and where its tasks run, seen from its folder.
         """
-        directives = self._directives(name, {"output": _pattern(f"{folder}/{name}-") + "%a.out"})
-        output = f'{shlex.quote(folder)}/{name}-"$SLURM_ARRAY_TASK_ID".out'
+        outputs = f"{shlex.quote(folder)}/{name}"
+        output = f'{outputs}/"$SLURM_ARRAY_TASK_ID".out'
         begin = [
             "jobs=(",
             *(shlex.quote(f"{ticket} {workdir}") for ticket, workdir in members),
             ")",
             'read -r ticket workdir <<< "${jobs[$SLURM_ARRAY_TASK_ID]}"',
-            f'cd {shlex.quote(folder)}/"$ticket" || {{ rm -f {output}; exit 0; }}',
-            # Slurm has opened it and goes on writing to it, for example who has ended the job.
-            f"mv {output} slurm.out",
+            f'cd {shlex.quote(folder)}/"$ticket" || {{ rm -f {output}; rmdir {outputs}; exit 0; }}',
+            # Slurm has opened it and goes on writing to it, for example who has ended the job; it opens it anew if it
+            # puts the job back into its queue.
+            f"mv {output} slurm.out; : > {output}",
             *_begin('"$ticket"', '"$workdir"'),
         ]
-        return "\n".join(["#!/bin/bash", *directives, "", *begin, *self._rest('"$ticket"')]) + "\n"
+        return "\n".join([*self._head(), "", *begin, *self._rest('"$ticket"')]) + "\n"
 
-    def _directives(self, name: str, more: Options) -> list[str]:
-        own = {"job-name": name, "comment": name, **more, "no-requeue": None}
-        return [f"#SBATCH {option}" for option in render({**own, **self.options})]
+    def _head(self) -> list[str]:
+        return ["#!/bin/bash", *(f"#SBATCH {option}" for option in render(self.options))]
 
     def _rest(self, ticket: str) -> list[str]:
         # Until the runner can take it, and in what has no handler for it, it must end nothing.

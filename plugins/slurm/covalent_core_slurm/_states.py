@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from covalent_core.backend import Look, State, States
+from covalent_core_slurm._answers import JobRecord
 from covalent_core_slurm._script import BEGUN_BEFORE
 
+#: The states in which the script of a job may be running.
+BEGUN = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT")
 
-class State(NamedTuple):
-    """What a state means.
+#: What we call the state of a job that Slurm had put back into its queue when its task had begun.
+RESTARTED = "RESTARTED"
 
-    Attributes:
-        words: In plain words, what has become of the job.
-        over: Whether nothing of the job runs any more, or will.
-        waits: Whether the job is in the queue, for the first time or again.
-        retry: Whether another attempt may end otherwise.
-        advice: What the user can do, if there is something.
-    """
-
-    words: str
-    over: bool = False
-    waits: bool = False
-    retry: bool = False
-    advice: str = ""
-
-
-#: What is left of a job that Slurm had put back into its queue when its task had begun.
-REQUEUED = State("Slurm has put it back into its queue when its task had begun, and none begins twice", retry=True)
-
-STATES = {
+TABLE = {
     "PENDING": State("it waits for its turn", waits=True),
     "CONFIGURING": State("its nodes are being made ready", waits=True),
     "RUNNING": State("it runs"),
@@ -45,6 +29,7 @@ STATES = {
     "SPECIAL_EXIT": State("it has been put back into the queue after a special exit code and is held", waits=True),
     "RESV_DEL_HOLD": State("it is held because its reservation was deleted", waits=True),
     "RESIZING": State("its size is being changed"),
+    "REVOKED": State("another cluster of the federation took it"),
     "COMPLETED": State("its script came to its end, and nothing is there of its task", over=True, retry=True),
     "FAILED": State("its script ended with an error", over=True, retry=True),
     "CANCELLED": State("it was cancelled from outside, with scancel or by an administrator", over=True),
@@ -55,8 +40,10 @@ STATES = {
     "BOOT_FAIL": State("a node that it was given could not be started", over=True, retry=True),
     "LAUNCH_FAILED": State("it could not be started on its node", over=True, retry=True),
     "PREEMPTED": State("it had to make way for a job of higher priority", over=True, retry=True),
-    "REVOKED": State("another cluster of the federation took it", over=True),
     "RECONFIG_FAIL": State("its nodes could not be configured", over=True, retry=True),
+    RESTARTED: State(
+        "Slurm has put it back into its queue when its task had begun, and none begins twice", over=True, retry=True
+    ),
 }
 
 #: Reasons for which a job waits that no waiting will change.
@@ -73,26 +60,45 @@ HOPELESS = {
     "JobHeldAdmin": "an administrator has held it",
 }
 
-
-def meaning(state: str) -> State:
-    """Return what a state means; one that is not known is taken to be about a job that goes on."""
-    return STATES.get(state, State(f"it is in the state {state}, which is not known here"))
+STATES = States("Slurm job", TABLE, HOPELESS)
 
 
-def is_requeued(state: str, exit_code: str) -> bool:
+def look_of(record: JobRecord) -> Look:
+    """Return what a record shows of its job."""
+    return STATES.look(record.job_id, record.state, _reason(record))
+
+
+def is_over(state: str) -> bool:
+    """Return whether nothing runs any more, or will, of a job in this state."""
+    return STATES.meaning(state).over
+
+
+def waits(state: str) -> bool:
+    """Return whether a job in this state is in the queue, for the first time or again."""
+    return STATES.meaning(state).waits
+
+
+def is_requeued(record: JobRecord) -> bool:
     """Return whether a job that had begun is in the queue again, or was, and its script has found that out."""
-    return meaning(state).waits or exit_code == f"{BEGUN_BEFORE}:0"
+    return waits(record.state) or record.exit_code == f"{BEGUN_BEFORE}:0"
 
 
-def explain(job_id: str, state: str, reason: str = "", exit_code: str = "") -> tuple[str, bool]:
-    """Say what has become of a job, and whether another attempt may end otherwise.
+def is_own_end(record: JobRecord) -> bool:
+    """Return whether the script of a job has come to its end by itself, the first time that it ran."""
+    return record.state in ("COMPLETED", "FAILED") and not is_requeued(record)
 
-    Args:
-        reason: As Slurm gives it, ``None`` where it has none.
-        exit_code: As Slurm gives it, ``<status>:<signal>``.
-    """
-    meant = REQUEUED if is_requeued(state, exit_code) else meaning(state)
-    details = [state, *([reason] if reason not in ("", "None", state) else [])]
-    details += [f"exit code {exit_code}"] if exit_code not in ("", "0:0") else []
-    advice = f"; {meant.advice}" if meant.advice else ""
-    return f"Slurm job {job_id} did not end by itself: {meant.words} ({', '.join(details)}){advice}", meant.retry
+
+def explain(record: JobRecord) -> tuple[str, bool]:
+    """Say what has become of a job that left no result, and whether another attempt may end otherwise."""
+    state = RESTARTED if is_requeued(record) else record.state
+    return STATES.explain(record.job_id, state, _reason(record), exit_status(record.exit_code))
+
+
+def exit_status(exit_code: str) -> int | None:
+    """Return what stands for ``<exit code>:<signal>``: a signal is below zero, and what is none is left out."""
+    status, _, signal = (int(part) if part.isdecimal() else 0 for part in exit_code.partition(":"))
+    return status or (-signal if 0 < signal < 65 else None)
+
+
+def _reason(record: JobRecord) -> str:
+    return "" if record.reason == "None" else record.reason

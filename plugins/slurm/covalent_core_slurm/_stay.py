@@ -1,168 +1,145 @@
-"""The stay of one job at the cluster: how far it is, and what has become of it."""
+"""The stay of one job at the cluster: how it ends, and what has become of it."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Mapping
 from functools import partial
 
-from covalent_core_slurm._answers import JobRecord, belongs
+from covalent_core._model.job import Value
+from covalent_core.backend import ENDED, OUTCOME, Alive, Outcome, Over, end_gracefully, read_outcome
+from covalent_core_slurm._answers import JobRecord
+from covalent_core_slurm._cancels import Order
 from covalent_core_slurm._cluster import Cluster
-from covalent_core_slurm._states import HOPELESS, explain, is_requeued, meaning
-from covalent_core_slurm._watch import Sight, Waiter
+from covalent_core_slurm._job_files import JobFiles
+from covalent_core_slurm._looks import Watched
+from covalent_core_slurm._states import explain, is_over, is_own_end, waits
 from covalent_core_slurm.errors import SlurmJobError
 
-log = logging.getLogger(__name__)
-
-#: Seconds that a shared file system may take to show what a job which is over has written; longer if it has come to
-#: its end, because then it has written something.
-SETTLE_SECONDS, COMPLETED_SETTLE_SECONDS = 3.0, 60.0
+#: Grace periods up to this are kept by Slurm itself, whatever its KillWait is.
+KILL_WAIT = 5.0
 
 
 class Stay:
     """The stay of one job at the cluster.
 
     Args:
-        folder: Where the files of the job are.
-        longest_pause: The longest time, in seconds, between two looks at the controller.
+        settle: Seconds that the files of a job which is over may take to be seen.
     """
 
-    def __init__(self, cluster: Cluster, ticket: str, folder: str, job_id: str, longest_pause: float) -> None:
-        prefix = f"{folder}/results/{ticket}"
+    def __init__(self, cluster: Cluster, files: JobFiles, job_id: str, settle: float) -> None:
         self._cluster = cluster
-        self._folder = folder
-        self._job_id = job_id
-        self._waiter = Waiter(ticket, prefix, job_id=job_id, longest_pause=longest_pause)
-        self._noted = ""
+        self._files = files
+        self._settle = settle
+        self._watched = Watched(job_id, files.job.ticket, files.prefix)
+        self._tell = partial(files.tell, "queue")
 
-    async def until_ended(self, see: Callable[[Sight], Awaitable[None]]) -> Sight:
-        """Wait until the runner says that it has ended, or the controller that there will be nothing more to wait for.
+    async def until_ended(self) -> None:
+        """Return when the task has ended by itself.
 
-        A controller or a login node that gives no answer ends nothing: the job goes on without them.
-
-        Args:
-            see: Is given what each look shows.
+        Raises:
+            SlurmJobError: Slurm has ended it, or lost it; the message says why.
+            SlurmUnreachableError: What has become of it could not be asked.
         """
-        seen_over, last = float("inf"), None
+        queue, files = self._cluster.queue, self._cluster.files
 
         while True:
-            sight = await self._cluster.patiently(self.look)
-            await self._cluster.patiently(partial(see, sight))
+            over = await queue.until_over(self._watched, sign=files, tell=self._tell)
 
-            if sight.ended:
-                return sight
+            if over.state == ENDED:
+                return await self._check_end()
 
-            if sight.asked and is_over(sight.record):
-                seen_over, last = min(seen_over, time.monotonic()), sight.record
-            elif sight.record is not None:
-                seen_over = float("inf")
-                self._note(sight.record)
+            known = await self._recall()
 
-            if time.monotonic() > seen_over + _settle_seconds(last):
-                known = await self._recall(last)
+            if known is None or not is_over(known.state):
+                known = JobRecord(self._watched.job_id, over.state, "", over.reason)
 
-                if is_over(known):
-                    return sight._replace(record=known)
+            if await files.is_over_within(self._watched, self._settle if may_have_begun(known) else 0.0):
+                return await self._check_end()
 
-                seen_over = float("inf")
+            # What Slurm knows may be in the queue again.
+            if not known.state or isinstance(await queue.look(self._watched), Over):
+                raise await self._error(known)
 
     async def until_over(self) -> None:
-        """Wait until the controller says that the job is over."""
-        await self._until(is_over)
+        """Return when the controller says that the job is over."""
+        await self._cluster.queue.until_over(self._watched, tell=self._tell)
 
-    async def look(self, *, now: bool = False) -> Sight:
-        """Return what the next look shows.
+    async def end(self, *, gently: bool, grace: float) -> None:
+        """End the job. When this returns, the controller has said that it is over.
 
-        Raises:
-            ExecutorError: The login node or the controller could not be asked.
-        """
-        return await self._cluster.watch.look(self._waiter, now=now)
-
-    async def is_over_within(self, seconds: float) -> bool:
-        """Return True when the controller says that the job is over, False if it does not in time.
+        Args:
+            gently: Let its runner see to the grace period.
 
         Raises:
-            ExecutorError: The login node or the controller could not be asked.
+            ExecutorError: That could not be ordered, or has not been seen.
         """
-        deadline = time.monotonic() + seconds
-        # What was rarely looked at because it was old is looked at often again.
-        self._waiter.since = time.monotonic()
-        sight = await self.look(now=True)
+        order = partial(Order, self._watched)
+        give = self._cluster.cancels.give
+        await end_gracefully(
+            partial(give, order(gently=True)) if gently else None,
+            partial(give, order(gently=False)),
+            partial(self._cluster.queue.is_over_within, self._watched),
+            grace=grace + KILL_WAIT,
+            what=f"Slurm job {self._watched.job_id} (see: scontrol show job {self._watched.job_id})",
+        )
 
-        while not (sight.asked and is_over(sight.record)):
-            if time.monotonic() > deadline:
-                return False
+    async def end_members(self, node_ids: list[int]) -> None:
+        """End some nodes of a pack; when this returns, its runner or the controller has said that they are over."""
+        await self._cluster.folders.end_members(self._files.prefix, node_ids)
+        members = self._watched._replace(node_ids=tuple(node_ids))
+        await self._cluster.queue.until_over(members, sign=self._cluster.files)
 
-            sight = await self.look(now=time.monotonic() < self._waiter.since + 2)
+    async def _check_end(self) -> None:
+        """Return if the task has ended by itself, or if its runner alone can say how."""
+        results = await self._files.results(self._files.job.node_ids)
 
-        return True
-
-    async def check_end(self, sight: Sight) -> None:
-        """Return if the task has ended by itself.
-
-        Raises:
-            SlurmJobError: It has not; the message says why.
-        """
-        if sight.ended and not sight.terminated:
+        if not await asyncio.to_thread(_was_ended, results):
             return
 
-        record = await self._recall(await self._until(is_settled)) if sight.terminated else sight.record
+        # Somebody may have ended the task and not its job: what the runner says of that is all there is to say.
+        await self._until_settled()
 
-        if sight.terminated and (record is None or is_own_end(record)):
-            # Somebody has ended the task and not its job: what the runner says of that is all there is to say.
-            return
+        if (record := await self._recall()) is not None and not is_own_end(record):
+            raise await self._error(record)
 
-        said = await self._cluster.patiently(lambda: self._cluster.folders.log(self._folder))
+    async def _until_settled(self) -> None:
+        """Return when nothing of the job runs, though it may be in the queue again."""
+        self._cluster.queue.hurry(self._watched)
+
+        while True:
+            look = await self._cluster.queue.look(self._watched)
+
+            if isinstance(look, Over) or (isinstance(look, Alive) and waits(look.state)):
+                return
+
+    async def _recall(self) -> JobRecord | None:
+        """Return what is known of the job besides what squeue says, its exit code for example."""
+        return await self._cluster.recalls.ask((self._watched.job_id, self._watched.ticket))
+
+    async def _error(self, record: JobRecord) -> SlurmJobError:
+        said = await self._cluster.folders.log(self._files.folder)
         words = f"; its script said: {said}" if said else ""
 
-        if record is None:
-            message = f"Slurm no longer knows job {self._job_id}, and its runner left no end in {self._folder}"
-            raise SlurmJobError(message + words, state="", retry=True)
+        if not record.state:
+            message = f"Slurm no longer knows job {record.job_id}, and its runner left no end in {self._files.folder}"
+            return SlurmJobError(message + words, state="", retry=True)
 
-        message, retry = explain(self._job_id, record.state, record.reason, record.exit_code)
-        raise SlurmJobError(message + words, state=record.state, retry=retry)
-
-    async def _until(self, condition: Callable[[JobRecord | None], bool]) -> JobRecord | None:
-        """Return what the controller says of the job when a condition holds for that.
-
-        Only the first look is in a hurry: what comes after the end of a task may take hours, and many jobs be in it.
-        """
-        self._waiter.since = time.monotonic()
-        sight = await self._cluster.patiently(lambda: self.look(now=True))
-
-        while not (sight.asked and condition(sight.record)):
-            sight = await self._cluster.patiently(self.look)
-
-        return sight.record
-
-    async def _recall(self, record: JobRecord | None) -> JobRecord | None:
-        """Return what is known of the job besides what squeue says, its exit code for example; or else just that."""
-        known = await self._cluster.patiently(lambda: self._cluster.recalls.ask(self._job_id))
-        return known if known is not None and belongs(known.name, self._waiter.ticket) else record
-
-    def _note(self, record: JobRecord) -> None:
-        if record.reason != self._noted and record.reason in HOPELESS and record.state == "PENDING":
-            log.warning("Slurm job %s waits and may wait for ever: %s", record.job_id, HOPELESS[record.reason])
-
-        self._noted = record.reason
+        message, retry = explain(record)
+        return SlurmJobError(message + words, state=record.state, retry=retry)
 
 
-def is_over(record: JobRecord | None) -> bool:
-    """Return whether nothing of a job runs any more, or will, in what the controller says of it."""
-    return record is None or meaning(record.state).over
+def may_have_begun(record: JobRecord) -> bool:
+    """Return whether a job has been given nodes, or may have been."""
+    return record.nodes != ""
 
 
-def is_settled(record: JobRecord | None) -> bool:
-    """Return whether nothing of a job runs, though it may be in the queue again."""
-    return record is None or is_over(record) or meaning(record.state).waits
+def _was_ended(results: Mapping[str, Value]) -> bool:
+    """Return whether a task was ended, or may have been: with `ct.checkpoint()` it ends itself when it is told to."""
+    return any(_is_of_others(read_outcome(file)) for name, file in results.items() if name.endswith(OUTCOME))
 
 
-def is_own_end(record: JobRecord) -> bool:
-    """Return whether the script of a job has come to its end by itself, the first time that it ran."""
-    return record.state in ("COMPLETED", "FAILED") and not is_requeued(record.state, record.exit_code)
-
-
-def _settle_seconds(record: JobRecord | None) -> float:
-    completed = record is not None and record.state == "COMPLETED"
-    return COMPLETED_SETTLE_SECONDS if completed else SETTLE_SECONDS
+def _is_of_others(outcome: Outcome) -> bool:
+    # A runner of an older version says it in words alone.
+    killed = (outcome.error or "").startswith("the process of the task was ended by signal 9 ")
+    return outcome.status in ("TERMINATED", "CANCELLED") or outcome.ended_by in ("told", "signal 9") or killed

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from covalent_core import Job
 from covalent_core.backend import Together
+from covalent_core.errors import NotNow
 from covalent_core_slurm._answers import ARRAY
-from covalent_core_slurm._commands import Commands
+from covalent_core_slurm._sbatch import Sbatch
 from covalent_core_slurm._script import Script
 from covalent_core_slurm.errors import SlurmRefusedError
 
@@ -28,46 +30,38 @@ class Submission:
     Attributes:
         folder: Where the folders of all jobs are.
         workdir: Where its tasks run, seen from the folder of its files.
+        order: How many orders to submit it are void.
     """
 
     ticket: str
     folder: str
     workdir: str
+    order: int = 0
 
 
 class Submissions:
     """Submit the jobs of an executor."""
 
-    def __init__(self, commands: Commands, script: Script) -> None:
-        self._commands = commands
+    def __init__(self, sbatch: Sbatch, script: Script) -> None:
+        self._sbatch = sbatch
         self._script = script
-        self._coming: dict[str, set[str]] = {}
         self._ready: dict[str, Together[Submission, str]] = {}
 
-    def expect(self, dispatch_id: str, ticket: str) -> None:
-        """Know of a job that will be submitted soon, and that others may wait for."""
-        self._coming.setdefault(dispatch_id, set()).add(ticket)
-
-    def forget(self, dispatch_id: str, ticket: str) -> None:
-        """Wait no more for a job."""
-        coming = self._coming.get(dispatch_id, set())
-        coming.discard(ticket)
-
-        if not coming:
-            self._coming.pop(dispatch_id, None)
-            self._ready.pop(dispatch_id, None)
-
-    async def submit(self, dispatch_id: str, submission: Submission) -> str:
+    async def submit(self, job: Job, submission: Submission) -> str:
         """Submit a job, together with others of its dispatch that are ready, and return its number.
 
         Raises:
-            SlurmUnreachableError: The controller has not answered; it may have the job all the same.
-            SlurmRefusedError: It said no, or the job must not start any more.
+            SlurmUnreachableError: It was not submitted, and may be later.
+            NotNow: Likewise, because there are too many jobs.
+            SlurmRefusedError: Slurm said no, or the job must not start any more.
+            SlurmError: It is not known whether the controller has the job.
         """
-        ready = self._ready.get(dispatch_id) or self._together()
-        self._ready[dispatch_id] = ready
-        self.forget(dispatch_id, submission.ticket)
-        return await ready.ask(submission, expected=lambda: dispatch_id in self._coming)
+        ready = self._ready.setdefault(job.dispatch_id, self._together())
+
+        try:
+            return await ready.ask(submission, expected=lambda: job.siblings_coming > 0)
+        finally:
+            self._ready.pop(job.dispatch_id, None)
 
     def _together(self) -> Together[Submission, str]:
         return Together(self._submit, moment=0.02, patience=PATIENCE, longest=LONGEST_WAIT)
@@ -81,13 +75,14 @@ class Submissions:
         return found
 
     async def _submit_once(self, submissions: list[Submission]) -> Mapping[Submission, str | Exception]:
-        first, tickets = submissions[0], [submission.ticket for submission in submissions]
-        name = first.ticket if len(tickets) == 1 else first.ticket + ARRAY
+        first, orders = submissions[0], [(submission.ticket, submission.order) for submission in submissions]
+        name, output, script = self._written(submissions)
+        options = self._script.fixed(name, first.folder, output)
 
         try:
-            answers = await self._commands.submit(first.folder, name, tickets, self._written(name, submissions))
-        except SlurmRefusedError as error:
-            if len(tickets) > 1 and any(words in str(error) for words in _TOO_MANY):
+            answers = await self._sbatch.submit(first.folder, name, orders, options, script)
+        except (SlurmRefusedError, NotNow) as error:
+            if len(orders) > 1 and any(words in str(error) for words in _TOO_MANY):
                 half = len(submissions) // 2
                 return {
                     **await self._submit_once(submissions[:half]),
@@ -100,11 +95,13 @@ class Submissions:
 
         return {submission: answers[submission.ticket] for submission in submissions}
 
-    def _written(self, name: str, submissions: list[Submission]) -> str:
+    def _written(self, submissions: list[Submission]) -> tuple[str, str, str]:
+        """Return the name of a job or of an array, where its output goes, ``%a`` being its place, and its script."""
         first = submissions[0]
 
         if len(submissions) == 1:
-            return self._script.write(first.ticket, f"{first.folder}/{first.ticket}", first.workdir)
+            script = self._script.write(first.ticket, f"{first.folder}/{first.ticket}", first.workdir)
+            return first.ticket, f"{first.ticket}/slurm.out", script
 
-        members = [(submission.ticket, submission.workdir) for submission in submissions]
-        return self._script.write_array(name, first.folder, members)
+        name, members = first.ticket + ARRAY, [(submission.ticket, submission.workdir) for submission in submissions]
+        return name, f"{name}/%a.out", self._script.write_array(name, first.folder, members)

@@ -4,30 +4,22 @@
 
     covalent_core.errors.ExecutorError
     └── SlurmError
-        ├── SlurmUnreachableError    the controller gave no answer; later it may
+        ├── SlurmUnreachableError    no answer has come, or none about a job; a BackendUnreachableError too
         ├── SlurmRefusedError        Slurm, or the file system, answered, and said no
         └── SlurmJobError            .state .retry: Slurm ended a job, or lost it; a JobEndedError too
 """
 
 from __future__ import annotations
 
-from covalent_core.errors import ExecutorError, JobEndedError
+from covalent_core.errors import BackendUnreachableError, ExecutorError, JobEndedError
 
 
 class SlurmError(ExecutorError):
     """Something between here and a Slurm cluster."""
 
 
-class SlurmUnreachableError(SlurmError):
-    """The controller gave no answer. To ask again later may help.
-
-    Attributes:
-        unsent: Whether it certainly has not heard what it was asked.
-    """
-
-    def __init__(self, message: str, *, unsent: bool = False) -> None:
-        super().__init__(message)
-        self.unsent = unsent
+class SlurmUnreachableError(SlurmError, BackendUnreachableError):
+    """No answer has come, and nothing was submitted by what was asked. To ask again later may help."""
 
 
 class SlurmRefusedError(SlurmError):

@@ -75,6 +75,10 @@ class SlurmCommands:
         for name, text in FORGETTING.items():
             self._write(name, NOTED + text, accounted=accounted)
 
+    def replace(self, name: str, text: str) -> None:
+        """Let a command be a shell script from now on, in which ``{program}`` is the real one."""
+        self._write(name, NOTED + text)
+
     def counts(self) -> Counter[str]:
         return Counter((self.folder / "calls").read_text().split())
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long("waits until the controller forgets jobs")
 #: What becomes of the elements of an array that runs, and of one that waits.
 ENDS = [
     "its script came to its end, and nothing is there of its task (COMPLETED)",
-    "its script ended with an error (FAILED, exit code 3:0)",
+    "its script ended with an error (FAILED, exit code 3)",
     "it was cancelled from outside, with scancel or by an administrator (CANCELLED)",
     "it was cancelled from outside, with scancel or by an administrator (CANCELLED)",
     "it was cancelled from outside, with scancel or by an administrator (CANCELLED)",
@@ -35,8 +35,8 @@ def test_what_is_known_of_jobs_that_the_controller_has_forgotten(own_cluster: Cl
     cluster, place = own_cluster, f"{tmp_path}/end-$SLURM_ARRAY_TASK_ID"
     # Each element ends with the number that it finds.
     wait = f"while [ ! -e {place} ]; do sleep 0.05; done; exit $(cat {place})"
-    runs = SlurmExecutor(remote_workdir=str(tmp_path / "far"), prerun_commands=[wait])
-    waits = SlurmExecutor(remote_workdir=str(tmp_path / "far"), options={"begin": "now+1hour"})
+    runs = SlurmExecutor(remote_workdir=str(tmp_path / "far"), settle_seconds=1, prerun_commands=[wait])
+    waits = SlurmExecutor(remote_workdir=str(tmp_path / "far"), settle_seconds=1, options={"begin": "now+1hour"})
 
     @ct.lattice
     def workflow() -> Any:

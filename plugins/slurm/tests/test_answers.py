@@ -11,37 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from covalent_core.backend import Alive
 from covalent_core_slurm._answers import (
     JobRecord,
     belongs,
     ids_of,
+    is_anothers,
+    is_full,
+    is_no_such_job,
     is_uncertain,
     is_unsent,
     key_of,
     parse_sacct,
     parse_scontrol,
     parse_squeue,
-    parse_submission,
 )
 from covalent_core_slurm._cancels import compact
 from covalent_core_slurm._files import LOOK, look_here, parse_look
-from covalent_core_slurm._states import REQUEUED, STATES, explain, meaning
-
-
-@pytest.mark.parametrize(
-    ("output", "job_id"),
-    [
-        ("12345\n", "12345"),
-        ("12345;cluster\n", "12345"),
-        ("Welcome to 2 nodes\n12345\n", "12345"),
-        ("sbatch: lua: no account given, taking 7\n12345\n", "12345"),
-        ("", None),
-        ("Submitted batch job 12345\n", None),
-    ],
-)
-def test_the_id_of_a_submission(output: str, job_id: str | None) -> None:
-    assert parse_submission(output) == job_id
-
+from covalent_core_slurm._states import RESTARTED, TABLE, exit_status, explain, look_of
 
 SQUEUE = """\
 Last login: Mon | from | here | today
@@ -142,7 +129,10 @@ QOS=normal JobState=CANCELLED Reason=BeginTime Dependency=(null) Requeue=0 Resta
 
 
 def test_scontrol_of_a_real_controller() -> None:
-    assert parse_scontrol(SCONTROL_22_05) == [
+    found = parse_scontrol(SCONTROL_22_05)
+
+    assert found[0].nodes == "n30518x1"
+    assert [record._replace(nodes=None) for record in found] == [
         JobRecord("4", "OUT_OF_MEMORY", "ct-4f2a-3-0", "OutOfMemory", "0:125"),
         JobRecord("10", "COMPLETED", "a|b", "None", "0:0"),
         JobRecord("7_7", "FAILED", "ct-4f2a-6-0-array", "NonZeroExitCode", "3:0"),
@@ -201,6 +191,10 @@ UNSENT = "sbatch: error: Batch job submission failed: Unable to contact slurm co
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", False, True),
         ("sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received", False, True),
         (f"sbatch: error: slurm_receive_msg: Socket timed out on send/recv operation\n{UNSENT}", False, True),
+        ("sbatch: error: Batch job submission failed: Protocol authentication error", True, False),
+        ("sbatch: error: If munged is up, restart with --num-threads=10", True, False),
+        ("sbatch: error: Incompatible versions of client and server code", True, False),
+        ("sbatch: error while loading shared libraries: libslurm.so.38: cannot open shared object file", True, False),
         ("sbatch: error: invalid partition specified: nosuch", False, False),
         ("", False, False),
     ],
@@ -209,27 +203,46 @@ def test_what_a_failure_says_of_the_order(words: str, unsent: bool, uncertain: b
     assert (is_unsent(words), is_uncertain(words)) == (unsent, uncertain)
 
 
+def test_words_about_a_job_and_about_their_number() -> None:
+    assert is_no_such_job("slurm_load_jobs error: Invalid job id specified")
+    assert is_no_such_job("Job 3_1 not found")
+    assert not is_no_such_job("slurm_load_jobs error: Protocol authentication error")
+    assert is_full("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+    assert not is_full("sbatch: error: invalid partition specified: nosuch")
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "status"), [("3:0", 3), ("0:15", -15), ("0:125", None), ("0:0", None), ("", None)]
+)
+def test_exit_codes(exit_code: str, status: int | None) -> None:
+    assert exit_status(exit_code) == status
+
+
 def test_every_state_of_this_version_is_in_the_table() -> None:
     """The names that sacct itself knows; an unknown one would be waited for, for ever."""
     known = "BOOT_FAIL CANCELLED COMPLETED CONFIGURING COMPLETING DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PENDING"
     known += " PREEMPTED RUNNING RESV_DEL_HOLD REQUEUE_FED REQUEUE_HOLD REQUEUED RESIZING REVOKED SIGNALING"
     known += " SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED TIMEOUT"
 
-    assert set(known.split()) <= set(STATES)
+    assert set(known.split()) <= set(TABLE)
 
 
 def test_states_that_are_over_and_those_that_another_attempt_may_help() -> None:
-    over = {state for state, meant in STATES.items() if meant.over}
-    again = {state for state, meant in STATES.items() if meant.over and meant.retry}
+    over = {state for state, meant in TABLE.items() if meant.over}
+    again = {state for state, meant in TABLE.items() if meant.over and meant.retry}
 
     assert over == {
         *("BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED LAUNCH_FAILED NODE_FAIL OUT_OF_MEMORY".split()),
-        *("PREEMPTED RECONFIG_FAIL REVOKED TIMEOUT".split()),
+        *("PREEMPTED RECONFIG_FAIL TIMEOUT".split()),
+        RESTARTED,
     }
     assert again == {
         *("BOOT_FAIL COMPLETED FAILED LAUNCH_FAILED NODE_FAIL PREEMPTED RECONFIG_FAIL".split()),
+        RESTARTED,
     }
-    assert not meaning("BRAND_NEW").over
+    assert isinstance(look_of(JobRecord("12", "BRAND_NEW", "ct")), Alive)
+    # It lives on in another cluster.
+    assert isinstance(look_of(JobRecord("12", "REVOKED", "ct")), Alive)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +250,7 @@ def test_states_that_are_over_and_those_that_another_attempt_may_help() -> None:
     [
         (
             *("TIMEOUT", "TimeLimit", "0:15"),
-            "its time limit was reached (TIMEOUT, TimeLimit, exit code 0:15); ask for more with time=",
+            "its time limit was reached (TIMEOUT, TimeLimit, signal 15); ask for more with time=",
             False,
         ),
         (
@@ -247,14 +260,14 @@ def test_states_that_are_over_and_those_that_another_attempt_may_help() -> None:
         ),
         (
             *("FAILED", "NonZeroExitCode", "75:0"),
-            f"{REQUEUED.words} (FAILED, NonZeroExitCode, exit code 75:0)",
+            f"{TABLE[RESTARTED].words} (RESTARTED, NonZeroExitCode, exit code 75)",
             True,
         ),
         ("NODE_FAIL", "NodeDown", "0:0", "a node that it ran on failed (NODE_FAIL, NodeDown)", True),
     ],
 )
 def test_an_end_is_explained_in_plain_words(state, reason, exit_code, words, retry) -> None:
-    explained = explain("12", state, reason, exit_code)
+    explained = explain(JobRecord("12", state, "ct", reason, exit_code))
 
     assert explained == (f"Slurm job 12 did not end by itself: {words}", retry)
 
@@ -277,17 +290,20 @@ def test_an_element_of_an_array_belongs_to_a_job_of_the_same_dispatch_alone() ->
     assert belongs("ct-4f2a-1-0-array", "ct-4f2a-3-0")
     assert not belongs("ct-4f2a-1-0", "ct-4f2a-3-0")
     assert not belongs("ct-beef-1-0-array", "ct-4f2a-3-0")
+    assert is_anothers("ct-beef-3-0", "ct-4f2a-3-0")
+    assert is_anothers("ct-beef-1-0-array", "ct-4f2a-3-0")
+    assert not is_anothers("ct-4f2a-1-0-array", "ct-4f2a-3-0")
+    # Users and sites may give it any name.
+    assert not is_anothers("my job", "ct-4f2a-3-0")
     assert key_of(JobRecord("13_2", "RUNNING", "ct-4f2a-1-0-array")) == "ct-4f2a-1-0-array 2"
     assert key_of(JobRecord("13", "RUNNING", "ct-4f2a-1-0")) == "ct-4f2a-1-0"
 
 
 FILES = """\
-Last login: Mon from here
 0 /w/ct-a-1-0/results/ct-a-1-0.ended
 10 /w/ct-a-1-0/results/ct-a-1-0.1.outcome
 33 /w/ct-a-2-0/results/ct-a-2-0.4711.stdout
 7 /w/ct-x-2-0/results/ct-x-2-0.4711.stdout
-0 /w/ct-a-1-0/results/ct-a-1-0.terminated
 """
 
 
@@ -295,31 +311,27 @@ def test_what_a_look_at_files_has_shown() -> None:
     prefixes = ["/w/ct-a-1-0/results/ct-a-1-0", "/w/ct-a-2-0/results/ct-a-2-0"]
 
     assert parse_look(prefixes, FILES) == {
-        prefixes[0]: {".ended": 0, ".1.outcome": 10, ".terminated": 0},
+        prefixes[0]: {".ended": 0, ".1.outcome": 10},
         prefixes[1]: {".4711.stdout": 33},
     }
 
 
-@pytest.mark.parametrize(
-    ("outcome", "terminated"),
-    [
-        ('{"status": "TERMINATED", "ended_by": "told"}', True),
-        ('{"status": "CANCELLED", "ended_by": null}', True),
-        ('{"status": "FAILED", "ended_by": "told"}', True),
-        ('{"status": "FAILED", "ended_by": "signal 9"}', True),
-        ('{"status": "FAILED", "ended_by": "signal 11"}', False),
-        ('{"status": "FAILED", "ended_by": null}', False),
-        ('{"status": "COMPLETED", "ended_by": null}', False),
-    ],
-)
-def test_both_ways_to_look_at_files_show_the_same(tmp_path: Path, outcome: str, terminated: bool) -> None:
+def test_both_ways_to_look_at_files_show_the_same(tmp_path: Path) -> None:
     prefix = str(tmp_path / "a b" / "ct-a-1-0")
     (tmp_path / "a b").mkdir()
-    Path(f"{prefix}.1.outcome").write_text(outcome)
+    Path(f"{prefix}.1.outcome").write_text("{}")
     Path(f"{prefix}.ended").symlink_to("nowhere")
     far = subprocess.run(["sh", "-c", LOOK], input=f"{prefix}\n{prefix}-not-there\n", capture_output=True, text=True)
-    found = look_here([prefix])[prefix]
 
-    assert parse_look([prefix], far.stdout) == {prefix: found}
-    assert found[".1.outcome"] == len(outcome)
-    assert (".terminated" in found) == terminated
+    assert parse_look([prefix], far.stdout) == look_here([prefix])
+    assert look_here([prefix])[prefix] == {".1.outcome": 2, ".ended": len("nowhere")}
+
+
+def test_a_folder_that_cannot_be_opened_says_nothing_of_a_job(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    prefixes = [str(tmp_path / "file" / "results" / "ct-a-1-0"), str(tmp_path / "none" / "ct-a-2-0")]
+
+    assert look_here(prefixes) == {
+        prefixes[0]: f"cannot look into {tmp_path}/file/results: Not a directory",
+        prefixes[1]: {},
+    }

@@ -31,8 +31,8 @@ def executor(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmExecutor:
     return SlurmExecutor(remote_workdir=str(tmp_path / "far"), grace=0.5)
 
 
-#: What the dispatcher says when a step has met with the controller's absence.
-WAITS = {"provision": "waits to be submitted", "run": "waiting for the cluster"}
+#: What the node says when a step has met with the controller's absence.
+WAITS = {"provision": "sbatch got no answer from the controller", "run": "squeue got no answer"}
 
 
 @pytest.mark.parametrize("step", ["upload", "provision", "run", "fetch", "release"])

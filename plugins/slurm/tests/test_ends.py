@@ -44,7 +44,7 @@ def handle(dispatch_id: str) -> str:
 
 @pytest.fixture
 def executor(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmExecutor:
-    return SlurmExecutor(remote_workdir=str(tmp_path / "far"), grace=0.5)
+    return SlurmExecutor(remote_workdir=str(tmp_path / "far"), grace=0.5, settle_seconds=1)
 
 
 @pytest.mark.parametrize(("task", "arguments"), [(TASKS.work, ()), (TASKS.clean_up, (0,))], ids=["work", "checkpoint"])
@@ -73,7 +73,7 @@ def test_a_job_that_is_cancelled_from_outside_while_it_waits(cluster, home, tmp_
 
 
 def test_an_element_of_an_array_that_is_cancelled_from_outside_while_it_waits(cluster, home, tmp_path) -> None:
-    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), options={"begin": "now+1hour"})
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), options={"begin": "now+1hour"}, settle_seconds=1)
 
     @ct.lattice(executor=executor)
     def workflow() -> Any:
@@ -103,7 +103,7 @@ def rows(dispatch_id: str) -> list[Any]:
 
 
 def test_a_job_that_uses_more_memory_than_it_was_given(cluster, home, tmp_path) -> None:
-    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), mem="100M")
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), settle_seconds=1, mem="100M")
     result = end(dispatch(TASKS.fill, str(tmp_path), 400, executor=executor, retries=2))
 
     assert result.status == Status.FAILED
@@ -185,7 +185,7 @@ def requeue(cluster: Cluster, job_id: str) -> None:
 
 def test_a_task_that_has_ended_needs_no_controller_that_remembers(cluster, home, tmp_path) -> None:
     commands = SlurmCommands(tmp_path / "bin")
-    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), slurm_path=str(commands.folder))
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), settle_seconds=1, slurm_path=str(commands.folder))
     dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
     wait_until(lambda: begun(tmp_path) and handle(dispatch_id))
     kill_dispatcher(home)
@@ -206,11 +206,12 @@ def test_a_task_that_has_ended_needs_no_controller_that_remembers(cluster, home,
 )
 def test_what_is_known_of_a_job_that_the_controller_has_forgotten(cluster, home, tmp_path, accounted, words) -> None:
     commands = SlurmCommands(tmp_path / "bin")
-    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), slurm_path=str(commands.folder))
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), settle_seconds=1, slurm_path=str(commands.folder))
     dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
-    wait_until(lambda: begun(tmp_path) and handle(dispatch_id))
-    kill_dispatcher(home)
+    wait_until(lambda: begun(tmp_path))
     job_id = handle(dispatch_id)
+    # To ask for a result would start it again.
+    kill_dispatcher(home)
     ((name, _),) = cluster.jobs(tmp_path).values()
     cluster.run("scancel", "--batch", "--signal=KILL", job_id)
     wait_until(lambda: not cluster.living(tmp_path))
@@ -223,7 +224,7 @@ def test_what_is_known_of_a_job_that_the_controller_has_forgotten(cluster, home,
 
 @pytest.mark.long("the shortest time limit is a minute")
 def test_a_job_whose_time_is_over(cluster, home, tmp_path) -> None:
-    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), time=1)
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), settle_seconds=1, time=1)
     dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
     wait_until(lambda: begun(tmp_path))
     # A minute is the shortest limit there is.
@@ -239,7 +240,7 @@ def test_a_job_whose_time_is_over(cluster, home, tmp_path) -> None:
 
 def test_a_job_whose_node_fails(cluster, home, tmp_path) -> None:
     # A node that no other test needs.
-    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), partition="spare")
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), settle_seconds=1, partition="spare")
     dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
     wait_until(lambda: begun(tmp_path))
     node = cluster.run("squeue", "-h", "-j", handle(dispatch_id), "-o", "%N").strip()
@@ -283,7 +284,7 @@ def test_a_wrong_option_is_refused_in_the_words_of_slurm(cluster, home, tmp_path
     ],
 )
 def test_a_script_that_does_not_come_to_the_task_says_why(cluster, home, tmp_path, options, words) -> None:
-    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), **options)
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), settle_seconds=1, **options)
     result = end(dispatch(TASKS.work, str(tmp_path), executor=executor))
 
     assert result.status == Status.FAILED

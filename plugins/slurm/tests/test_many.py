@@ -40,7 +40,12 @@ def commands(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmCommands:
 
 @pytest.fixture
 def options(commands: SlurmCommands, tmp_path: Path) -> dict[str, Any]:
-    return {"remote_workdir": str(tmp_path / "far"), "slurm_path": str(commands.folder), "grace": 0.5}
+    return {
+        "remote_workdir": str(tmp_path / "far"),
+        "slurm_path": str(commands.folder),
+        "grace": 0.5,
+        "settle_seconds": 1,
+    }
 
 
 def dispatch_many(count: int, folder: Path, executor: SlurmExecutor) -> str:
@@ -208,8 +213,9 @@ def test_what_has_become_of_many_jobs_is_asked_for_at_once(
 
     assert statuses(dispatch_id) == {Status.FAILED: 200}
     assert all(words in str(result.get_node_result(row.node_id)["error"]) for row in rows(dispatch_id))
-    # All at once, unless this machine is so busy that some are seen much later than others.
-    assert 1 <= commands.count("scontrol") <= 5
+    # All at once, unless this machine is so busy that some are seen much later than others. Of an array that is not
+    # listed each look has to ask.
+    assert 1 <= commands.count("scontrol") <= (20 if is_forgotten else 5)
     assert (1 if is_forgotten else 0) <= commands.count("sacct") <= (5 if is_forgotten else 0)
 
 

@@ -63,24 +63,27 @@ def test_a_task_runs_in_the_workdir_or_in_a_folder_of_its_own(options) -> None:
 
 def test_what_slurm_says_of_an_element_whose_script_has_not_begun(tmp_path) -> None:
     """A prolog has failed, for example: nobody has moved the file that Slurm has opened into the folder of the job."""
-    folder, said = tmp_path / "a b" / "ct-a-2-0", tmp_path / "a b" / "ct-a-1-0-array-3.out"
+    folder, said = tmp_path / "a b" / "ct-a-2-0", tmp_path / "a b" / "ct-a-1-0-array" / "3.out"
     folder.mkdir(parents=True)
-    (folder / "submitted").write_text("ct-a-1-0-array 3\n")
+    said.parent.mkdir()
+    (folder / "submitted.0").write_text("void\n")
+    (folder / "submitted.1").write_text("ct-a-1-0-array 3\n")
     said.write_text("slurmstepd: error: no\n")
     folders = Folders(LoginNode())
 
     assert asyncio.run(folders.log(str(folder))) == "slurmstepd: error: no"
-    asyncio.run(folders.remove(str(folder)))
+    asyncio.run(folders.release(str(folder)))
     assert list((tmp_path / "a b").iterdir()) == []
 
 
 def test_an_element_whose_folder_is_gone_leaves_nothing(cluster, tmp_path) -> None:
     folder = tmp_path / "a b"
-    folder.mkdir()
+    (folder / "ct-a-1-0-array").mkdir(parents=True)
     script = SlurmExecutor(options={"begin": "now"})._script.write_array(
         "ct-a-1-0-array", str(folder), [("ct-a-1-0", "..")]
     )
-    job_id = cluster.run("sbatch", "--parsable", "--array=0", f"--chdir={tmp_path}", input=script).strip()
+    output = f"--output={folder}/ct-a-1-0-array/%a.out"
+    job_id = cluster.run("sbatch", "--parsable", "--array=0", f"--chdir={tmp_path}", output, input=script).strip()
     wait_until(lambda: cluster.jobs(tmp_path)[f"{job_id}_0"][1] == "COMPLETED")
 
     assert list(folder.iterdir()) == []

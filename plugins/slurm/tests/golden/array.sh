@@ -1,8 +1,4 @@
 #!/bin/bash
-#SBATCH --job-name=ct-4f2a-3-0-array
-#SBATCH --comment=ct-4f2a-3-0-array
-#SBATCH --output='/home/me/my work/ct-4f2a-3-0-array-%a.out'
-#SBATCH --no-requeue
 #SBATCH --partition=gpu
 
 jobs=(
@@ -10,8 +6,8 @@ jobs=(
 'ct-4f2a-5-1 ../4f2a/node_5'
 )
 read -r ticket workdir <<< "${jobs[$SLURM_ARRAY_TASK_ID]}"
-cd '/home/me/my work'/"$ticket" || { rm -f '/home/me/my work'/ct-4f2a-3-0-array-"$SLURM_ARRAY_TASK_ID".out; exit 0; }
-mv '/home/me/my work'/ct-4f2a-3-0-array-"$SLURM_ARRAY_TASK_ID".out slurm.out
+cd '/home/me/my work'/"$ticket" || { rm -f '/home/me/my work'/ct-4f2a-3-0-array/"$SLURM_ARRAY_TASK_ID".out; rmdir '/home/me/my work'/ct-4f2a-3-0-array; exit 0; }
+mv '/home/me/my work'/ct-4f2a-3-0-array/"$SLURM_ARRAY_TASK_ID".out slurm.out; : > '/home/me/my work'/ct-4f2a-3-0-array/"$SLURM_ARRAY_TASK_ID".out
 if [ -L results/"$ticket".process ]; then
     echo "the task is not begun a second time" >&2
     exit 75

@@ -1,8 +1,4 @@
 #!/bin/bash
-#SBATCH --job-name=ct-4f2a-3-0
-#SBATCH --comment=ct-4f2a-3-0
-#SBATCH --output='/home/me/my work/ct-4f2a-3-0/slurm.out'
-#SBATCH --no-requeue
 #SBATCH --nodes=2
 #SBATCH --ntasks=8
 #SBATCH --cpus-per-task=4

@@ -122,10 +122,10 @@ class Followed:
         self._ended |= ended
         found: Answer = {"ended": sorted(ended)} if ended else {}
         running = [node_id for node_id in self._node_ids if node_id not in self._ended]
-        # Through the runner itself: it has named its files, and may have another task by now.
-        outputs = [f"/proc/{self._process.pid}/fd/{number}" for number in (1, 2)]
+        # Through the supervisor below the guard: it has named its files, and may have another task by now.
+        outputs = [f"/proc/{pid}/fd/{number}" for pid in children(self._process.pid)[:1] for number in (1, 2)]
 
-        if running and self._process.is_alive():
+        if running and outputs and self._process.is_alive():
             sizes = [os.stat(output).st_size for output in outputs]
 
             if sizes != self._sizes:
@@ -139,3 +139,10 @@ def read_end(path: str) -> str:
     with open(path, "rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
         return file.read(OUTPUT_BYTES).decode("utf-8", "replace")
+
+
+def children(pid: int) -> list[int]:
+    with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", "rb", buffering=0) as file:
+        return [int(child) for child in file.read().split()]
+
+    return []
