@@ -7,8 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from covalent_core import Job, Results, hookimpl
-from covalent_core.backend import Perhaps
+from covalent_core import Job, Perhaps, Results, hookimpl
 from covalent_core.errors import ExecutorError
 from covalent_core_slurm._answers import key_of
 from covalent_core_slurm._cluster import join, leave
