@@ -255,7 +255,7 @@ def test_results_that_are_seen_late_are_waited_for(cluster, commands, options, t
     assert len(begun(tmp_path)) == 1
 
 
-@pytest.mark.long
+@pytest.mark.long("waits until files would have been seen")
 def test_munge_is_stopped(own_cluster: Cluster, home, tmp_path) -> None:
     executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), poll_freq=0.5, grace=0.5)
     runs = dispatch(TASKS.work, str(tmp_path), "runs", executor=executor)
