@@ -18,6 +18,17 @@ from covalent_core.testing._warm import WarmDispatcher
 
 pytest_plugins = ["budget"]
 
+#: What those who share one of these, and nothing else, are called: one process runs all of them.
+CLUSTERS = ("own_cluster", "crowded_cluster")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each cluster that is not for everybody be started once."""
+    for item in items:
+        for name in set(CLUSTERS) & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name))
+
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -26,7 +37,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # All that were started together share one.
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
-    with shared_cluster(folder / "slurm") as cluster, pytest.MonkeyPatch.context() as patch:
+    with shared_cluster(folder / "slurm", hurried=True) as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(cluster.config))
         yield cluster
 
@@ -40,7 +51,7 @@ def cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def second_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Start another Slurm, for those who test one after the other."""
+    """Start another Slurm, whose controller takes its time as it does everywhere."""
     with shared_cluster(tmp_path_factory.mktemp("slurm")) as cluster:
         yield cluster
 
@@ -55,6 +66,21 @@ def own_cluster(second_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.Monke
         second_slurm.start_controller()
 
     check_that_none_is_left(second_slurm, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def third_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Start one more Slurm, for many jobs."""
+    with shared_cluster(tmp_path_factory.mktemp("slurm"), hurried=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def crowded_cluster(third_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Give a test a cluster where nobody else has to look through its many jobs; afterwards none of them lives."""
+    monkeypatch.setenv("SLURM_CONF", str(third_slurm.config))
+    yield third_slurm
+    check_that_none_is_left(third_slurm, tmp_path)
 
 
 def check_that_none_is_left(slurm: Cluster, folder: Path) -> None:
