@@ -42,7 +42,7 @@ SLOWEST = "--durations=10"
 SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 
 #: Those of the plugins wait even more, for hosts and clusters, and the suite for executors is most of them.
-SUITES_SIDE_BY_SIDE = ("--numprocesses=10", "--dist=loadgroup", "--no-loadscope-reorder")
+SUITES_SIDE_BY_SIDE = ("--numprocesses=10", "--dist=load", "--maxschedchunk=1", "--no-loadscope-reorder")
 
 #: What is installed is all there, and comes from the wheels.
 CHECK_INSTALLED = """

@@ -18,26 +18,34 @@ from covalent_core.testing._warm import WarmDispatcher
 
 pytest_plugins = ["budget"]
 
-#: What those who share one of these, and nothing else, are called: one process runs all of them.
-CLUSTERS = ("own_cluster", "crowded_cluster")
+#: Modules whose tests have a cluster for themselves, one after the other.
+ALONE = ("test_controller.py", "test_accounting.py")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each cluster that is not for everybody be started once."""
-    for item in items:
-        for name in set(CLUSTERS) & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let one process run all of such modules, and whoever has time each other test."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "alone" if nodeid.partition("::")[0].endswith(ALONE) else nodeid
+
+    return Scheduling(config, log)
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all have who test side by side."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Start Slurm; its commands are for everybody who is started from here, and for who logs in."""
-    folder = tmp_path_factory.getbasetemp()
-    # All that were started together share one.
-    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    folder = shared_folder(tmp_path_factory) / "slurm"
 
-    with shared_cluster(folder / "slurm", hurried=True) as cluster, pytest.MonkeyPatch.context() as patch:
+    with shared_cluster(folder, hurried=True) as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(cluster.config))
         yield cluster
 
@@ -71,7 +79,7 @@ def own_cluster(second_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def third_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Start one more Slurm, for many jobs."""
-    with shared_cluster(tmp_path_factory.mktemp("slurm"), hurried=True) as cluster:
+    with shared_cluster(shared_folder(tmp_path_factory) / "crowded", hurried=True) as cluster:
         yield cluster
 
 
