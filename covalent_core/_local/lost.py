@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from anyio import current_time, sleep
-
 from covalent_core._runner.protocol import ENDED
-from covalent_core.backend._strays import find_strays
+from covalent_core.backend._lost import said_after
 from covalent_core.backend.processes import ProcessHandle
-from covalent_core.errors import BackendUnreachableError, ExecutorError
-
-#: Seconds between looks at a supervisor that ends its job because its guard was killed.
-LOOK_SECONDS = 0.02
 
 
 async def how_lost(process: ProcessHandle, folder: Path, location: str, seconds: float) -> str:
@@ -36,35 +31,14 @@ async def how_lost(process: ProcessHandle, folder: Path, location: str, seconds:
     if not process.place.is_here():
         return f"{process.place.host}, where the task ran, was booted since"
 
-    deadline = current_time() + seconds
-
-    while True:
-        # In this order: what ends in between has said so.
-        may_come = any(find_strays(process.tag, process.started, ())) and current_time() < deadline
-
-        if os.path.lexists(location + ENDED):
-            return ""
-
-        with suppress(FileNotFoundError):
-            return os.readlink(folder / (process.tag + ENDED))
-
-        if not may_come:
-            await _give_up(process)
-
-        await sleep(LOOK_SECONDS)
+    return await said_after(process, partial(_said, folder / (process.tag + ENDED), location), seconds)
 
 
-async def _give_up(process: ProcessHandle) -> None:
-    """End what can be found of a supervisor that was killed together with its guard.
+def _said(words: Path, location: str) -> str | None:
+    if os.path.lexists(location + ENDED):
+        return ""
 
-    Raises:
-        BackendUnreachableError: Always, for what cannot be found may be alive.
-    """
-    words = "the processes that supervised the task were killed; whether it has left others is not known"
+    with suppress(FileNotFoundError):
+        return os.readlink(words)
 
-    try:
-        await process.sweep()
-    except ExecutorError as error:
-        words += f", and {error}"
-
-    raise BackendUnreachableError(f"{words}; see ps; give it up with ct.cancel(..., force=True)")
+    return None
