@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
     with shared_cluster(folder, hurried=True) as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(cluster.config))
+        # What jobs call python3 is this one, and no script that looks for one first, as version managers have it.
+        patch.setenv("PATH", f"{Path(sys.executable).resolve().parent}:{os.environ['PATH']}")
         yield cluster
 
 
