@@ -14,7 +14,7 @@ import pytest
 from cluster import Cluster
 from commands import SlurmCommands
 from far_side import FarSide, far_with, options_for
-from probes import alive, kill_dispatcher, wait_until
+from probes import Stops, alive, kill_dispatcher, wait_until
 from tasks import tasks
 from test_ends import begun, dispatch, end, handle
 
@@ -29,19 +29,8 @@ TASKS = tasks()
 
 
 @pytest.fixture
-def commands(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmCommands:
-    return SlurmCommands(tmp_path / "bin")
-
-
-@pytest.fixture
-def options(commands: SlurmCommands, tmp_path: Path) -> dict[str, Any]:
-    return {
-        "remote_workdir": str(tmp_path / "far"),
-        "slurm_path": str(commands.folder),
-        "poll_freq": 0.5,
-        "settle_seconds": 1,
-        "grace": 0.5,
-    }
+def options(options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "poll_freq": 0.5}
 
 
 def waiting(dispatch_id: str) -> str:
@@ -178,7 +167,27 @@ def test_an_sbatch_that_comes_late_starts_nothing(cluster, commands, options, tm
     wait_until(lambda: cluster.jobs(tmp_path))
     wait_until(lambda: cluster.living(tmp_path) == {})
 
+    assert commands.count("sbatch") == 1
     assert begun(tmp_path) == []
+
+
+def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_carried_out_once(
+    cluster, commands, options, stops: Stops, home, tmp_path
+) -> None:
+    commands.hold_submissions(tmp_path / "let")
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=SlurmExecutor(**options))
+    wait_until(lambda: commands.count("sbatch") == 1)
+    kill_dispatcher(home)
+    ct.get_result(dispatch_id)
+    before = len(stops.calls())
+    wait_until(lambda: any(call.hook == "find" for call in stops.calls()[before:]))
+    assert cluster.jobs(tmp_path) == {}
+    (tmp_path / "let").touch()
+    (tmp_path / "go").touch()
+
+    assert end(dispatch_id).status == Status.COMPLETED
+    assert commands.count("sbatch") == 1
+    assert len(cluster.jobs(tmp_path)) == 1
 
 
 def test_a_limit_of_jobs_in_the_queue_is_waited_out(cluster, commands, options, tmp_path) -> None:
