@@ -54,7 +54,11 @@ class SSHConnection:
         """Run a command in the user's login shell and return how it ended."""
         async with self.process(command) as process:
             with self.while_doing("running a command"):
-                stdout, stderr = await process.communicate(input or b"")
+                if not input:
+                    # Without it who reads would wait for ever.
+                    process.stdin.write_eof()
+
+                stdout, stderr = await process.communicate(input)
 
             if process.exit_status is None:
                 raise SSHLineLostError(f"the line to {self.host.place} was lost while running a command")
