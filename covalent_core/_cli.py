@@ -157,7 +157,7 @@ def _executors(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from covalent_core._dispatch.dispatcher import Dispatcher
+    from covalent_core._dispatch.serving import serve
     from covalent_core._home import find_home
     from covalent_core._lock import last_holder, this_process
 
@@ -167,7 +167,7 @@ def _serve(options: argparse.Namespace) -> None:
     home = find_home()
 
     try:
-        served = Dispatcher(home, idle_seconds=options.idle_seconds).serve()
+        served = serve(home, idle_seconds=options.idle_seconds)
     except CovalentError:
         raise
     except Exception:

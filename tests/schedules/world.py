@@ -29,7 +29,7 @@ from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExe
 from covalent_core import Job
 from covalent_core._client import spawn
 from covalent_core._dispatch import attempts, compute, dispatcher, graph, members, shared, stalls, steps, walk
-from covalent_core._dispatch.dispatcher import Dispatcher
+from covalent_core._dispatch.serving import serve
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._home import Home
 from covalent_core._model.exchange import to_json
@@ -162,7 +162,7 @@ class World:
         self.generations += 1
 
         try:
-            Dispatcher(self.home).serve()
+            serve(self.home)
         except asyncio.CancelledError as error:
             must(self._killed_at is not None, "a dispatcher that is alive and told to end raises {!r}", error)
         except BaseException:
@@ -446,11 +446,12 @@ def enter() -> None:
     shared.create, shared.BoundExecutor = cache(shared.create), cache(BoundExecutor)
     # Found out by every dispatcher, and the same for all.
     Home.create, signal.valid_signals = cache(Home.create), cache(signal.valid_signals)
+    # Nothing here blocks the loop, and a thread to watch it would cost as much as a tenth of a world.
+    stalls.Stalls.run = lambda _: anyio.sleep_forever()
     # Rarer looks: each is a turn of the loop, and most of these worlds end before the first.
     seconds = {
         (dispatcher, "POLL_SECONDS"): 50.0,
         (members, "THREAD_SECONDS"): 50.0,
-        (stalls, "BEAT_SECONDS"): 50.0,
         (compute, "PROVISION_SECONDS"): 20.0,
         (compute, "ATTEMPT_SECONDS"): 10.0,
         (steps, "ATTEMPT_SECONDS"): 10.0,
