@@ -77,7 +77,7 @@ class Daemons:
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
 
-        for name in ("state", "database", *(f"spool/{node}" for node in self._nodes)):
+        for name in ("state", "database", "temporary", *(f"spool/{node}" for node in self._nodes)):
             (self._folder / name).mkdir(parents=True)
 
     def start(self) -> None:
@@ -104,7 +104,13 @@ class Daemons:
         self._wait_until(done.exists)
 
     def _start_accounting(self) -> None:
-        places = {"datadir": "database", "socket": "mariadbd.socket", "pid-file": "mariadbd.pid"}
+        # It removes the temporary tables of others that it finds as it starts.
+        places = {
+            "datadir": "database",
+            "tmpdir": "temporary",
+            "socket": "mariadbd.socket",
+            "pid-file": "mariadbd.pid",
+        }
         files = [f"--{option}={self._folder / name}" for option, name in places.items()]
         user = ["--user=root"] if os.getuid() == 0 else []
         self._start("mariadbd", "mariadbd", *DATABASE, *files, *user, f"--port={self._ports['mariadbd'].number}")
