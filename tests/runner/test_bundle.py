@@ -199,6 +199,21 @@ def test_a_task_on_the_far_side_can_ask_about_itself(tmp_path: Path) -> None:
     assert "install covalent-core there to use more" in error
 
 
+def test_whatever_starts_in_a_task_can_see_that_it_is_part_of_one(tmp_path: Path) -> None:
+    def look() -> str:
+        import os
+        import subprocess
+
+        command = ["sh", "-c", "echo $COVALENT_CORE_SUPERVISOR"]
+        return os.environ["COVALENT_CORE_SUPERVISOR"] + " " + subprocess.check_output(command, text=True).strip()
+
+    start(job_of(look), tmp_path).wait(20)
+    header, content = outcome_in(tmp_path)
+
+    assert header["status"] == "COMPLETED", header["error"]
+    assert pickle.loads(content) == "ct-ticket-3-0 ct-ticket-3-0"
+
+
 def test_sigterm_ends_the_whole_tree_and_says_so(tmp_path: Path) -> None:
     def spawn(folder):
         import subprocess
