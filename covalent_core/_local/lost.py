@@ -8,6 +8,8 @@ from pathlib import Path
 
 from anyio import current_time, sleep
 
+from covalent_core._executors.bundle import TOO_OLD
+from covalent_core._local.worker import Worker
 from covalent_core._runner.protocol import ENDED
 from covalent_core.backend._strays import find_strays
 from covalent_core.backend.processes import ProcessHandle
@@ -17,13 +19,14 @@ from covalent_core.errors import BackendUnreachableError, ExecutorError
 LOOK_SECONDS = 0.02
 
 
-async def how_lost(process: ProcessHandle, folder: Path, location: str, seconds: float) -> str:
+async def how_lost(process: ProcessHandle, worker: Worker | None, folder: Path, location: str, seconds: float) -> str:
     """Return in words how a supervisor has ended, empty if the end of its job is there after all.
 
     When this returns, nothing of it is alive.
 
     Args:
         process: The guard.
+        worker: The same, if this process has started it.
         folder: Where the files of supervisors are.
         location: The beginning of the names of the files of the job.
         seconds: How long a supervisor without a guard may take to end its job.
@@ -48,10 +51,18 @@ async def how_lost(process: ProcessHandle, folder: Path, location: str, seconds:
         with suppress(FileNotFoundError):
             return os.readlink(folder / (process.tag + ENDED))
 
+        if worker is not None and (code := worker.exit_code) is not None and code >= 0:
+            return _never_begun(worker.python, code)
+
         if not may_come:
             await _give_up(process)
 
         await sleep(LOOK_SECONDS)
+
+
+def _never_begun(python: str, code: int) -> str:
+    why = "it is older than Python 3.8, which tasks need" if code == TOO_OLD else "see dispatcher.log"
+    return f"the interpreter {python} ended with exit code {code} before the task had begun: {why}"
 
 
 async def _give_up(process: ProcessHandle) -> None:
