@@ -35,6 +35,9 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 
 PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
 
+#: The executor that the documentation shows for containers.
+DOCKER = Path("examples", "docker")
+
 #: What is worth a look when the tests have become slow.
 SLOWEST = "--durations=10"
 
@@ -135,6 +138,24 @@ def plugins(session: nox.Session) -> None:
         with session.chdir(plugin):
             session.run("pytest", *SUITES_SIDE_BY_SIDE, SLOWEST, *session.posargs[len(named) :])
 
+    say_what_is_left_out(session, left)
+
+
+@nox.session
+def containers(session: nox.Session) -> None:
+    """Run the suite for executors with the example for Docker, against a daemon of its own, which needs root."""
+    left = provide_programs(session, [DOCKER])
+    install_groups(session, "test")
+    session.install("--editable", ".", "--editable", str(DOCKER.absolute()))
+
+    with session.chdir(DOCKER):
+        session.run("pytest", *SUITES_SIDE_BY_SIDE, SLOWEST, *session.posargs)
+
+    say_what_is_left_out(session, left)
+
+
+def say_what_is_left_out(session: nox.Session, left: str | None) -> None:
+    """Let a complete run fail if anything was left out, any other end with the sentence about it."""
     if left and is_complete_run():
         session.error(left)
     elif left:

@@ -189,6 +189,25 @@ def test_the_examples_run(home: Path, tmp_path: Path) -> None:
     assert ran.stdout == "25\n", ran.stdout + ran.stderr
 
 
+#: Where the files are that pages show, and that are run as they are there.
+SHOWN = {"containers.md": ROOT / "examples" / "docker", "writing-an-executor.md": ROOT / "tests" / "plugins"}
+
+
+@pytest.mark.parametrize("page", SHOWN)
+def test_a_file_that_a_page_shows_is_the_one_that_is_tested(page: str) -> None:
+    shown = {block.file: block.text.partition("\n")[2] for block in blocks(DOCS / page) if block.file}
+    modules = [name for name in shown if name.endswith(".py") and not name.startswith("test_")]
+
+    assert modules
+
+    for name in modules:
+        assert shown[name] == (SHOWN[page] / name).read_text()
+
+    # Of a project file, what others write differently is left out.
+    found = SHOWN[page] / "pyproject.toml"
+    assert not found.exists() or found.read_text().startswith(shown["pyproject.toml"])
+
+
 # --- what is quoted ----------------------------------------------------------------------------------------------
 
 

@@ -119,7 +119,12 @@ class SharedFolder:
         if not folder.exists():
             return
 
-        self.bar(job, str(folder))
+        try:
+            self.bar(job, str(folder))
+        except OSError:
+            # Nothing can be written to a disk that is full, but what is removed makes room.
+            if keep:
+                raise
 
         if not keep:
             gone = folder.with_name(f"{folder.name}.gone")

@@ -21,12 +21,3 @@ class TestNiceExecutor(ExecutorSuite):
 
     def reused_handle(self, old: str, new: str) -> str:
         return f"{new.split('.')[0]}.{old.split('.')[1]}"
-
-
-@pytest.mark.parametrize("name", ["covalent_core_nice.py", "covalent_core_nice_packs.py"])
-def test_it_is_the_one_that_the_documentation_shows(name: str) -> None:
-    root = Path(__file__).parents[2]
-    page = (root / "docs" / "writing-an-executor.md").read_text()
-    _, _, shown = page.partition(f"```python\n# file: {name}\n")
-
-    assert shown.partition("```\n")[0] == (root / "tests" / "plugins" / name).read_text()
