@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from covalent_core.backend.output import Output
     from covalent_core.backend.patience import patiently
     from covalent_core.backend.processes import TAG, Place, ProcessHandle, sweep
+    from covalent_core.backend.reporting import beside
     from covalent_core.backend.results import (
         CANCEL,
         ENDED,
@@ -59,6 +60,7 @@ __all__ = [
     "Together",
     "Unknown",
     "Watch",
+    "beside",
     "end_gracefully",
     "fetch_results",
     "options",
@@ -93,6 +95,7 @@ _HOMES = {
     "Unknown": "backend.looks",
     "VALUE": "_runner.protocol",
     "Watch": "backend.watch",
+    "beside": "backend.reporting",
     "end_gracefully": "backend.ending",
     "fetch_results": "backend.results",
     "options": "backend.foreign",

@@ -1,12 +1,16 @@
-"""What /proc says, and where that is: on which host, since which boot, in which process id namespace."""
+"""What /proc says, and where that is: on which host, since which boot, in which process id namespace.
+
+Runs on far sides too.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -110,6 +114,22 @@ def living() -> Iterator[Process]:
             yield process
 
 
+def send(pid: int, signum: int, is_meant: Callable[[], object]) -> None:
+    """Send a signal to a process if it is the one that is meant, and lives."""
+    with suppress(ProcessLookupError):
+        # The descriptor first: what it means cannot change between the look and the signal. Python 3.8 has none.
+        descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+
+        try:
+            if is_meant() and descriptor is not None:
+                signal.pidfd_send_signal(descriptor, signum)
+            elif is_meant():
+                os.kill(pid, signum)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+
 def has_tag(pid: int, tag: str) -> bool | None:
     """Return whether a process was started with a tag, None if it is of this user and does not let that be seen."""
     variables = environment(pid)
@@ -153,6 +173,6 @@ def _user_of(pid: int) -> int | None:
     return None
 
 
-@cache
+@lru_cache
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,17 +1,18 @@
-"""What a supervisor that was itself killed has left behind: found by its tag and by what it had noted, and ended."""
+"""What a supervisor that was itself killed has left behind: found by its tag and by what it had noted, and ended.
+
+Runs on far sides too.
+"""
 
 from __future__ import annotations
 
-import os
+import asyncio
 import signal
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import partial
 
-from anyio import sleep
-
-from covalent_core.backend._proc import Process, has_tag, living, look_at
-from covalent_core.backend.patience import growing
+from covalent_core.backend._proc import Process, has_tag, living, look_at, send
 from covalent_core.errors import ExecutorError
 
 #: How many times in a row nothing must be found: what is just being forked is in no list.
@@ -38,8 +39,8 @@ async def sweep(tag: str, *, after: str, noted: Collection[str] = (), seconds: f
         ExecutorError: Some are alive after that, or some that are alive may belong to it.
     """
     deadline = time.monotonic() + seconds
-    pauses = growing(FIRST_PAUSE, LONGEST_PAUSE)
-    empty, stopped = 0, set[str]()
+    stopped: set[str] = set()
+    empty, pause = 0, FIRST_PAUSE
 
     while empty < EMPTY_PASSES:
         strays, unclear = find_strays(tag, after, stopped.union(noted))
@@ -52,7 +53,8 @@ async def sweep(tag: str, *, after: str, noted: Collection[str] = (), seconds: f
         stopped |= new
         # Whoever is stopped forks no more: at last all are known, before the first of them is gone.
         _send(strays, signal.SIGSTOP if new else signal.SIGKILL)
-        await sleep(next(pauses))
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def find_strays(tag: str, after: str, noted: Collection[str]) -> tuple[list[Process], list[Process]]:
@@ -90,15 +92,13 @@ def _top(process: Process, processes: Mapping[int, Process]) -> int:
 
 def _send(processes: Collection[Process], signum: int) -> None:
     for process in processes:
-        with suppress(ProcessLookupError, PermissionError):
-            descriptor = os.pidfd_open(process.pid)
+        with suppress(PermissionError):
+            send(process.pid, signum, partial(_is_still, process))
 
-            try:
-                # The descriptor first: what it means cannot change between the look and the signal.
-                if (found := look_at(process.pid)) and found.name == process.name:
-                    signal.pidfd_send_signal(descriptor, signum)
-            finally:
-                os.close(descriptor)
+
+def _is_still(process: Process) -> bool:
+    found = look_at(process.pid)
+    return isinstance(found, Process) and found.name == process.name
 
 
 def _complaint(strays: Collection[Process], unclear: Collection[Process], seconds: float) -> str:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
-import stat
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 from anyio import sleep, to_thread
 
 from covalent_core._model.job import Job, Value
-from covalent_core._runner.protocol import CANCEL, ENDED, FOLDER, OUTCOME, OUTPUT_BYTES, PROCESS
-from covalent_core.backend.claim import NOBODY, Claim
+from covalent_core._runner.protocol import FOLDER, NOBODY, OUTCOME
+from covalent_core.backend._job_folder import JobFolder, make_private, read_end, replace
 from covalent_core.backend.output import Output
 from covalent_core.backend.patience import growing
+from covalent_core.backend.reporting import beside
 from covalent_core.errors import ExecutorError
 
 #: Seconds between looks at the files of a job that runs, at first and at last.
@@ -55,16 +52,11 @@ class SharedFolder:
         Raises:
             ExecutorError: Other users could change what is there.
         """
-        _make_private(self.path)
-        folder = Path(self.location(job))
-        folder.mkdir(mode=0o700, exist_ok=True)
-
-        if folder.is_symlink():
-            raise ExecutorError(f"{folder} is a link; the folder of a job is none, somebody has put it there")
-
-        _check_private(folder)
-        _replace(folder / "bundle.pyz", payload)
-        return str(folder)
+        make_private(self.path)
+        folder = self._of(job)
+        folder.make()
+        replace(folder.bundle, payload)
+        return folder.path
 
     def location(self, job: Job) -> str:
         """Return the folder of a job, whether it is there or not."""
@@ -76,28 +68,15 @@ class SharedFolder:
 
     def has_ended(self, job: Job, location: str) -> bool:
         """Return whether the runner says that all nodes have ended and nothing is alive; False means nothing at all."""
-        return ENDED in self.files(job, location)
+        return self._of(job, location).has_ended()
 
     def files(self, job: Job, location: str) -> Mapping[str, int]:
         """Return the files that the runner has left: what follows the ticket in their names, and their sizes."""
-        found: dict[str, int] = {}
-
-        # To open a folder is what makes NFS look whether it is still as it was.
-        with suppress(FileNotFoundError), os.scandir(Path(location, FOLDER)) as entries:
-            for entry in entries:
-                if entry.name.startswith(f"{job.ticket}."):
-                    with suppress(FileNotFoundError):
-                        found[entry.name[len(job.ticket) :]] = entry.stat(follow_symlinks=False).st_size
-
-        return found
+        return self._of(job, location).files()
 
     def find_claim(self, job: Job, location: str) -> str | None:
         """Return who runs the job, in its own words, None if nobody has begun; a cancel may have barred it too."""
-        try:
-            owner = os.readlink(self._path(job, location, PROCESS))
-        except FileNotFoundError:
-            return None
-
+        owner = self._of(job, location).owner()
         return None if owner == NOBODY else owner
 
     def bar(self, job: Job, location: str) -> str | None:
@@ -105,8 +84,8 @@ class SharedFolder:
 
         A runner that is still to come finds that nobody owns the job, and ends.
         """
-        Path(location, FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Claim.by_link(self._path(job, location, PROCESS)).bar()
+        Path(location).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._of(job, location).bar()
 
     def release(self, job: Job, location: str | None, *, keep: bool = False) -> None:
         """Bar the job and remove its files.
@@ -114,23 +93,20 @@ class SharedFolder:
         Args:
             keep: Only bar it.
         """
-        folder = Path(location or self.location(job))
+        folder = self._of(job, location)
 
-        if not folder.exists():
+        if not os.path.exists(folder.path):
             return
 
         try:
-            self.bar(job, str(folder))
+            folder.bar()
         except OSError:
             # Nothing can be written to a disk that is full, but what is removed makes room.
             if keep:
                 raise
 
         if not keep:
-            gone = folder.with_name(f"{folder.name}.gone")
-            # In one step, so that nothing that comes late finds half of it.
-            folder.rename(gone)
-            shutil.rmtree(gone)
+            folder.remove()
 
     async def cancel_members(self, job: Job, location: str, node_ids: list[int], over: Awaitable[object]) -> Path:
         """End some nodes of a pack; return the results when the runner has done it, or all of the job is over.
@@ -138,14 +114,12 @@ class SharedFolder:
         Args:
             over: Comes to its end when the job is over, as ``watch.until_over(job_handle)`` does.
         """
-        # The runner may not have begun: it finds the order then.
-        self.fetch(location).mkdir(mode=0o700, exist_ok=True)
-        ordered = {*node_ids, *self._ordered(job, location)}
-        _replace(self._path(job, location, CANCEL), json.dumps(sorted(ordered)).encode())
+        folder = self._of(job, location)
+        folder.order_end(node_ids)
         waiting = asyncio.ensure_future(over)
 
         try:
-            while not waiting.done() and not self._have_ended(job, location, node_ids):
+            while not waiting.done() and not folder.have_ended(node_ids):
                 await sleep(MEMBER_SECONDS)
 
             if waiting.done():
@@ -155,19 +129,9 @@ class SharedFolder:
 
         return self.fetch(location)
 
-    @asynccontextmanager
-    async def following(self, job: Job, location: str) -> AsyncIterator[None]:
+    def following(self, job: Job, location: str) -> AbstractAsyncContextManager[None]:
         """Report what tasks write, and which nodes of a pack have ended, as long as `run` waits within this."""
-        task = asyncio.create_task(self._follow(job, location))
-
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-        if not task.cancelled():
-            task.result()
+        return beside(self._follow(job, location))
 
     async def _follow(self, job: Job, location: str) -> None:
         output, reported = Output(job), set[int]()
@@ -179,73 +143,20 @@ class SharedFolder:
             with suppress(OSError):
                 files = await to_thread.run_sync(self.files, job, location)
                 self._report_ended(job, location, files, reported)
-                await output.show(files, lambda name: to_thread.run_sync(_read_end, self._path(job, location, name)))
+                await output.show(files, lambda name: to_thread.run_sync(read_end, self._path(job, location, name)))
 
     def _report_ended(self, job: Job, location: str, files: Mapping[str, int], reported: set[int]) -> None:
         if len(job.tasks) > 1:
             ended = {node_id for node_id in job.node_ids if f".{node_id}{OUTCOME}" in files} - reported
             names = [name for name in files if any(name.startswith(f".{node_id}.") for node_id in ended)]
-            found: dict[str, Value] = {f"{job.ticket}{name}": self._path(job, location, name) for name in names}
+            found: dict[str, Value] = {f"{job.ticket}{name}": Path(self._path(job, location, name)) for name in names}
             reported |= ended
 
             if found:
                 job.report_results(found)
 
-    def _ordered(self, job: Job, location: str) -> list[int]:
-        """Return the nodes that were to be ended before."""
-        with suppress(FileNotFoundError):
-            ordered: list[int] = json.loads(self._path(job, location, CANCEL).read_bytes())
-            return ordered
+    def _of(self, job: Job, location: str | None = None) -> JobFolder:
+        return JobFolder(location or self.location(job), job.ticket)
 
-        return []
-
-    def _have_ended(self, job: Job, location: str, node_ids: list[int]) -> bool:
-        files = self.files(job, location)
-        return ENDED in files or all(f".{node_id}{OUTCOME}" in files for node_id in node_ids)
-
-    def _path(self, job: Job, location: str, ending: str) -> Path:
-        return Path(location, FOLDER, f"{job.ticket}{ending}")
-
-
-def _make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are not there, for this user alone.
-
-    Raises:
-        ExecutorError: It is there, and others could change what is in it.
-    """
-    for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
-
-    _check_private(folder)
-
-
-def _check_private(folder: Path) -> None:
-    found = folder.stat()
-
-    if found.st_uid != os.getuid():
-        raise ExecutorError(f"{folder} belongs to the user {found.st_uid}, not to this one; name another folder")
-
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
-        raise ExecutorError(
-            f"{folder} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}), who could change what "
-            f"runs there; take that from them with: chmod go-w {folder}"
-        )
-
-
-def _replace(path: Path, content: bytes | memoryview) -> None:
-    """Write a file, readable by this user alone, whole or not at all."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-
-    try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _read_end(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - OUTPUT_BYTES))
-        return file.read(OUTPUT_BYTES)
+    def _path(self, job: Job, location: str, ending: str) -> str:
+        return self._of(job, location).prefix + ending

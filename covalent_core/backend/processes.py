@@ -1,18 +1,18 @@
-"""Processes, named so that neither a reused process id nor another machine is taken for what was meant."""
+"""Processes, named so that neither a reused process id nor another machine is taken for what was meant.
+
+Runs on far sides too.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import signal
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, field
-
-from anyio import move_on_after, sleep, wait_readable
 
 from covalent_core._runner.processes import start_time
 from covalent_core._runner.protocol import TAG
-from covalent_core.backend._proc import Place, Process, environment, has_tag, living, look_at
+from covalent_core.backend._proc import Place, Process, environment, has_tag, living, look_at, send
 from covalent_core.backend._strays import sweep
 from covalent_core.errors import BackendUnreachableError
 
@@ -85,9 +85,8 @@ class ProcessHandle:
         Raises:
             BackendUnreachableError: It runs in another place.
         """
-        with self._open() as descriptor:
-            if descriptor is not None:
-                signal.pidfd_send_signal(descriptor, signum)
+        if self._check_place():
+            send(self.pid, signum, self.is_alive)
 
     async def wait(self) -> None:
         """Return when the process has ended.
@@ -95,12 +94,11 @@ class ProcessHandle:
         Raises:
             BackendUnreachableError: It runs in another place.
         """
-        with self._open() as descriptor:
-            if descriptor is not None:
-                await wait_readable(descriptor)
+        if self._check_place():
+            await self._wait_for_the_kernel()
 
         while self.is_alive() is not False:
-            await sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def is_over_within(self, seconds: float) -> bool:
         """Return True as soon as the process has ended, False if it has not in time.
@@ -108,9 +106,15 @@ class ProcessHandle:
         Raises:
             BackendUnreachableError: It runs in another place.
         """
-        with move_on_after(seconds):
-            await self.wait()
-            return True
+        waiting = asyncio.ensure_future(self.wait())
+
+        try:
+            await asyncio.wait([waiting], timeout=seconds)
+
+            if waiting.done():
+                waiting.result()
+        finally:
+            waiting.cancel()
 
         return self.is_alive() is False
 
@@ -124,19 +128,19 @@ class ProcessHandle:
         if self._check_place():
             await sweep(self.tag, after=self.started, noted=noted, seconds=seconds)
 
-    @contextmanager
-    def _open(self) -> Iterator[int | None]:
-        """Give a descriptor of the process, or None if it is gone; only then is it looked at."""
+    async def _wait_for_the_kernel(self) -> None:
+        """Return when the kernel says that the process has ended, or cannot say so."""
         try:
-            descriptor = os.pidfd_open(self.pid) if self._check_place() else None
-        except ProcessLookupError:
-            descriptor = None
+            descriptor = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            return
 
         try:
-            yield descriptor if descriptor is not None and self.is_alive() else None
+            # Only now: what it means cannot change any more.
+            if self.is_alive():
+                await _readable(descriptor)
         finally:
-            if descriptor is not None:
-                os.close(descriptor)
+            os.close(descriptor)
 
     def _check_place(self) -> bool:
         """Return whether the process can be looked at from here, False if it is gone for certain.
@@ -161,3 +165,14 @@ class ProcessHandle:
         variables = environment(self.pid) if self.tag else None
         bears_it = not variables or f"{TAG}={self.tag}".encode() in variables
         return found.started == self.started and not found.is_ending and bears_it
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)

@@ -91,8 +91,11 @@ def need_programs() -> None:
 
 
 @contextmanager
-def shared_cluster(folder: Path) -> Iterator[Cluster]:
+def shared_cluster(folder: Path, *, hurried: bool = False) -> Iterator[Cluster]:
     """Give the cluster of all who name the same folder; the first starts it, and it ends after the last.
+
+    Args:
+        hurried: Whether its controller hurries, see `hurry`.
 
     Raises:
         AssertionError: It has not started.
@@ -106,7 +109,7 @@ def shared_cluster(folder: Path) -> Iterator[Cluster]:
             fcntl.lockf(users, fcntl.LOCK_SH)
 
             if not place.exists():
-                keep(folder)
+                keep(folder, ["hurried"] if hurried else [])
 
             cluster = Cluster(Path(place.read_text()), folder / "keeper.log")
 
@@ -117,12 +120,12 @@ def shared_cluster(folder: Path) -> Iterator[Cluster]:
             wait_until(lambda: not alive(cluster.keeper) or is_used(folder), 40)
 
 
-def keep(folder: Path) -> None:
+def keep(folder: Path, options: list[str]) -> None:
     """Start the process that keeps the cluster; return when that is ready."""
     (folder / "failed").unlink(missing_ok=True)
 
     with open(folder / "keeper.log", "ab") as log:
-        command = ["setsid", "--fork", sys.executable, str(daemons.__file__), str(folder)]
+        command = ["setsid", "--fork", sys.executable, str(daemons.__file__), str(folder), *options]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=True)
 

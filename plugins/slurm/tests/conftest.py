@@ -18,15 +18,34 @@ from covalent_core.testing._warm import WarmDispatcher
 
 pytest_plugins = ["budget"]
 
+#: Modules whose tests have a cluster for themselves, one after the other.
+ALONE = ("test_controller.py", "test_accounting.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let one process run all of such modules, and whoever has time each other test."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "alone" if nodeid.partition("::")[0].endswith(ALONE) else nodeid
+
+    return Scheduling(config, log)
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all have who test side by side."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Start Slurm; its commands are for everybody who is started from here, and for who logs in."""
-    folder = tmp_path_factory.getbasetemp()
-    # All that were started together share one.
-    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    folder = shared_folder(tmp_path_factory) / "slurm"
 
-    with shared_cluster(folder / "slurm") as cluster, pytest.MonkeyPatch.context() as patch:
+    with shared_cluster(folder, hurried=True) as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(cluster.config))
         yield cluster
 
@@ -40,7 +59,7 @@ def cluster(slurm: Cluster, tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def second_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Start another Slurm, for those who test one after the other."""
+    """Start another Slurm, whose controller takes its time as it does everywhere."""
     with shared_cluster(tmp_path_factory.mktemp("slurm")) as cluster:
         yield cluster
 
@@ -55,6 +74,21 @@ def own_cluster(second_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.Monke
         second_slurm.start_controller()
 
     check_that_none_is_left(second_slurm, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def third_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Start one more Slurm, for many jobs."""
+    with shared_cluster(shared_folder(tmp_path_factory) / "crowded", hurried=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def crowded_cluster(third_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Give a test a cluster where nobody else has to look through its many jobs; afterwards none of them lives."""
+    monkeypatch.setenv("SLURM_CONF", str(third_slurm.config))
+    yield third_slurm
+    check_that_none_is_left(third_slurm, tmp_path)
 
 
 def check_that_none_is_left(slurm: Cluster, folder: Path) -> None:

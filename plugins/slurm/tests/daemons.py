@@ -26,6 +26,7 @@ from pathlib import Path
 from pwd import getpwuid
 
 from configuration import ACCOUNTING, CGROUP, CONFIG, DATABASE, NODE
+from hurry import hurrying
 from ports import HeldPort
 from probes import processes_with, wait_until
 from programs import find
@@ -41,9 +42,10 @@ class Daemons:
 
     Args:
         folder: Where it keeps all its files.
+        hurried: Whether the controller hurries.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, hurried: bool = False) -> None:
         self._folder = folder
         self._config = folder / "slurm.conf"
         # The cgroups of a node have its name: two clusters on one machine must not share them.
@@ -52,6 +54,7 @@ class Daemons:
         self._environment = {**os.environ, "SLURM_CONF": str(self._config)}
         self._ports = {name: HeldPort() for name in ("slurmctld", "slurmdbd", "mariadbd", *self._nodes)}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._hurry = hurrying(folder) if hurried else {}
         self._configure()
 
     def _configure(self) -> None:
@@ -82,16 +85,7 @@ class Daemons:
 
     def start(self) -> None:
         """Return when a job has run."""
-        names = {
-            "key-file": "munge.key",
-            "socket": "munge.socket.2",
-            "pid-file": "munged.pid",
-            "seed-file": "munge.seed",
-            "log-file": "munged.log",
-        }
-        files = [f"--{option}={self._folder / name}" for option, name in names.items()]
-        self._start("munged", "munged", "--foreground", "--force", *files)
-        self._start_accounting()
+        self.start_accounting()
         self.start_controller()
 
         for node in self._nodes:
@@ -103,7 +97,23 @@ class Daemons:
         subprocess.run(sbatch, input=script, env=self._environment, check=True)
         self._wait_until(done.exists)
 
-    def _start_accounting(self) -> None:
+    def start_accounting(self) -> None:
+        """Return when it answers; what says who is who has been started for it."""
+        names = {
+            "key-file": "munge.key",
+            "socket": "munge.socket.2",
+            "pid-file": "munged.pid",
+            "seed-file": "munge.seed",
+            "log-file": "munged.log",
+        }
+        files = [f"--{option}={self._folder / name}" for option, name in names.items()]
+        self._start("munged", "munged", "--foreground", "--force", *files)
+        self._start_database()
+        self._wait_until((self._folder / "munge.socket.2").exists)
+        self._start("slurmdbd", "slurmdbd", "-D")
+        self._wait_until(lambda: self._listens("slurmdbd"))
+
+    def _start_database(self) -> None:
         # It removes the temporary tables of others that it finds as it starts.
         places = {
             "datadir": "database",
@@ -114,9 +124,7 @@ class Daemons:
         files = [f"--{option}={self._folder / name}" for option, name in places.items()]
         user = ["--user=root"] if os.getuid() == 0 else []
         self._start("mariadbd", "mariadbd", *DATABASE, *files, *user, f"--port={self._ports['mariadbd'].number}")
-        self._wait_until(lambda: (self._folder / "munge.socket.2").exists() and self._listens("mariadbd"))
-        self._start("slurmdbd", "slurmdbd", "-D")
-        self._wait_until(lambda: self._listens("slurmdbd"))
+        self._wait_until(lambda: self._listens("mariadbd"))
 
     def _listens(self, name: str) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self._ports[name].number), 1):
@@ -130,7 +138,7 @@ class Daemons:
         Args:
             afresh: It forgets all jobs.
         """
-        self._start("slurmctld", "slurmctld", "-D", *(["-c"] if afresh else []))
+        self._start("slurmctld", "slurmctld", "-D", *(["-c"] if afresh else []), **self._hurry)
 
         def answers() -> bool:
             ping = subprocess.run(["scontrol", "ping"], env=self._environment, capture_output=True, text=True)
@@ -169,11 +177,13 @@ class Daemons:
         for port in self._ports.values():
             port.close()
 
-    def _start(self, name: str, program: str, *arguments: str) -> None:
+    def _start(self, name: str, program: str, *arguments: str, **variables: str) -> None:
+        environment = {**self._environment, **variables}
+
         with open(self._folder / f"{name}.out", "ab") as log:
             self._daemons[name] = subprocess.Popen(
                 [str(find(program)), *arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, preexec_fn=end_with_parent,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=end_with_parent,
             )  # fmt: skip
 
     def _stop(self, name: str) -> None:
@@ -210,23 +220,23 @@ def is_used(folder: Path) -> bool:
         return struct.unpack("hhlli", fcntl.fcntl(users, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *, hurried: bool) -> None:
     """Keep a cluster as long as it is used; leave a file ``failed`` that says why if that is not possible."""
     try:
-        keep_cluster(folder)
+        keep_cluster(folder, hurried=hurried)
     except BaseException:
         (folder / "failed.part").write_text(traceback.format_exc())
         (folder / "failed.part").rename(folder / "failed")
         raise
 
 
-def keep_cluster(folder: Path) -> None:
+def keep_cluster(folder: Path, *, hurried: bool) -> None:
     """Start a cluster, and stop it when it is not used any more; start and stop its controller as ordered."""
     # The path of a socket may have 108 characters.
     with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as name:
         place, order = Path(name), Path(name, "order")
         (place / "keeper").write_text(str(os.getpid()))
-        daemons = Daemons(place)
+        daemons = Daemons(place, hurried=hurried)
 
         try:
             daemons.start()
@@ -268,4 +278,4 @@ def ends(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), hurried="hurried" in sys.argv[2:])

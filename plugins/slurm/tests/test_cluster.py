@@ -53,7 +53,7 @@ def test_a_cluster_that_starts_leaves_what_another_is_using(tmp_path: Path, monk
     cluster = Daemons(tmp_path)
 
     try:
-        cluster.start()
+        cluster.start_accounting()
         assert table.exists()
     finally:
         cluster.stop()

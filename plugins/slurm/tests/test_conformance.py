@@ -26,9 +26,12 @@ class TestOnTheLoginNode(ExecutorSuite):
     def on(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    def executor(self, folder: Path) -> Any:
+    def executor(self, folder: Path, **options: Any) -> Any:
         self.far = folder / "far"
-        return SlurmExecutor(remote_workdir=str(self.far), grace=0.5)
+        return SlurmExecutor(remote_workdir=str(self.far), grace=0.5, **options)
+
+    def keeping_executor(self, folder: Path) -> Any:
+        return self.executor(folder, cleanup=False)
 
     def alive(self, ticket: str, noted: list[str]) -> list[str]:
         if living := super().alive(ticket, noted):
@@ -57,6 +60,5 @@ class TestThroughSSH(TestOnTheLoginNode):
     def through(self, reach: dict[str, Any]) -> None:
         self.options = reach
 
-    def executor(self, folder: Path) -> Any:
-        self.far = folder / "far"
-        return SlurmExecutor(**self.options, remote_workdir=str(self.far), grace=0.5)
+    def executor(self, folder: Path, **options: Any) -> Any:
+        return super().executor(folder, **self.options, **options)

@@ -8,7 +8,7 @@ import pytest
 from cluster import Cluster
 from probes import Stops, alive, wait_until
 from tasks import tasks
-from test_ends import begun, dispatch, end
+from test_ends import begun, dispatch, end, handle
 
 import covalent_core as ct
 from covalent_core import Status
@@ -102,3 +102,28 @@ def test_a_job_ends_while_the_controller_is_away_and_its_value_is_here_before_it
     cluster.start_controller()
 
     assert end(dispatch_id).result == "0"
+
+
+def waits_for(dispatch_id: str) -> str:
+    """Return what the only node says that it waits for."""
+    return ct.get_result(dispatch_id).get_node_result(0)["waiting"] or ""
+
+
+def test_munge_is_stopped(cluster: Cluster, home, tmp_path) -> None:
+    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), poll_freq=0.5, grace=0.5)
+    runs = dispatch(TASKS.work, str(tmp_path), "runs", executor=executor)
+    wait_until(lambda: begun(tmp_path) and handle(runs))
+    socket = cluster.folder / "munge.socket.2"
+    socket.rename(aside := socket.with_suffix(".aside"))
+
+    try:
+        waits = dispatch(TASKS.work, str(tmp_path), "waits", executor=executor)
+        wait_until(lambda: "squeue got no answer" in waits_for(runs))
+        wait_until(lambda: "sbatch got no answer" in waits_for(waits))
+        assert ct.get_result(runs).status == Status.RUNNING
+    finally:
+        aside.rename(socket)
+
+    (tmp_path / "go").touch()
+    assert [end(dispatch_id).result for dispatch_id in (runs, waits)] == ["runs", "waits"]
+    assert len(begun(tmp_path)) == 2

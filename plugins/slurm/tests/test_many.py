@@ -18,6 +18,7 @@ from test_ends import begun, dispatch, end, rows
 import covalent_core as ct
 from covalent_core import Status
 from covalent_core_slurm import SlurmExecutor
+from covalent_core_slurm._submissions import PATIENCE
 
 TASKS = tasks()
 
@@ -28,9 +29,8 @@ LATER = {"begin": "now+1hour"}
 
 
 @pytest.fixture
-def cluster(own_cluster: Cluster) -> Cluster:
-    """Return one where nobody else has to look through so many jobs."""
-    return own_cluster
+def cluster(crowded_cluster: Cluster) -> Cluster:
+    return crowded_cluster
 
 
 @pytest.fixture
@@ -154,8 +154,8 @@ def test_a_thousand_tasks(cluster, commands, options, tmp_path) -> None:
     assert end(dispatch_id).status == Status.CANCELLED
     print(f"1000 tasks: submitted in {submitted:.1f} s, over in {time.monotonic() - before:.1f} s, ", commands.counts())
 
-    # One, unless this machine is so busy that a second passes between two of them.
-    assert commands.count("sbatch") == len(arrays(cluster, tmp_path)) <= 10
+    # One, unless this machine is so busy that nothing comes for a while after some of them.
+    assert commands.count("sbatch") == len(arrays(cluster, tmp_path)) <= 1 + submitted / PATIENCE
     assert commands.count("scancel") <= 5
     # A squeue in each half second at most, and those who are in a hurry.
     assert commands.count("squeue") <= (time.monotonic() - before) / 0.1

@@ -255,27 +255,6 @@ def test_results_that_are_seen_late_are_waited_for(cluster, commands, options, t
     assert len(begun(tmp_path)) == 1
 
 
-@pytest.mark.long("waits until files would have been seen")
-def test_munge_is_stopped(own_cluster: Cluster, home, tmp_path) -> None:
-    executor = SlurmExecutor(remote_workdir=str(tmp_path / "far"), poll_freq=0.5, grace=0.5)
-    runs = dispatch(TASKS.work, str(tmp_path), "runs", executor=executor)
-    wait_until(lambda: begun(tmp_path) and handle(runs))
-    socket = own_cluster.folder / "munge.socket.2"
-    socket.rename(aside := socket.with_suffix(".aside"))
-
-    try:
-        waits = dispatch(TASKS.work, str(tmp_path), "waits", executor=executor)
-        wait_until(lambda: "squeue got no answer" in waiting(runs))
-        wait_until(lambda: "sbatch got no answer" in waiting(waits))
-        assert status(runs) == Status.RUNNING
-    finally:
-        aside.rename(socket)
-
-    (tmp_path / "go").touch()
-    assert [end(dispatch_id).result for dispatch_id in (runs, waits)] == ["runs", "waits"]
-    assert len(begun(tmp_path)) == 2
-
-
 # --- other users ------------------------------------------------------------------------------------------------
 
 
