@@ -18,6 +18,7 @@ import pytest
 
 from covalent_core import Status, _cli, errors, hookspecs
 from covalent_core._dispatch.steps import JobRun
+from covalent_core._executors.bound import check_hooks
 from covalent_core._local.executor import LocalExecutor
 
 if sys.version_info >= (3, 11):
@@ -217,6 +218,15 @@ def test_every_hook_has_a_heading_with_its_signature(hook: str) -> None:
     page = (DOCS / "writing-an-executor.md").read_text()
 
     assert f"\n### `{hook}({arguments})`\n" in page
+
+
+def test_the_skeleton_is_an_executor_with_the_required_hooks() -> None:
+    scope: dict[str, type] = {}
+    exec(blocks(DOCS / "writing-an-executor.md")[0].text, scope)
+    skeleton = scope["SkeletonExecutor"]()
+
+    check_hooks(skeleton)
+    assert [name for name in vars(type(skeleton)) if name in HOOKS] == list(hookspecs.REQUIRED)
 
 
 def test_the_required_hooks_are_named() -> None:

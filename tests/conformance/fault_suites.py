@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from covalent_core_nice import NiceExecutor
-from covalent_core_nice_packs import NicePacksExecutor
+from by_hand import HandmadeExecutor, HandmadePacksExecutor
 from misbehaving import FAULTS, KeepingExecutor, ListingExecutor
 
 from covalent_core.testing import ExecutorSuite
@@ -16,7 +15,7 @@ from covalent_core.testing import ExecutorSuite
 def suite_for(cls: type) -> type[ExecutorSuite]:
     class Suite(ExecutorSuite):
         patience = 5.0
-        reports_results = issubclass(cls, NicePacksExecutor)
+        reports_results = issubclass(cls, HandmadePacksExecutor)
 
         def executor(self, folder: Path) -> object:
             return cls(folder=str(folder), grace=0.5)
@@ -76,15 +75,15 @@ def suite_of(cls: type) -> type[ExecutorSuite]:
     return keeping_suite_for(cls) if issubclass(cls, KeepingExecutor) else suite_for(cls)
 
 
-TestNiceExecutor = suite_for(NiceExecutor)
+TestHandmadeExecutor = suite_for(HandmadeExecutor)
 
 
-class TestBlindToFiles(suite_for(NiceExecutor)):  # type: ignore[misc]
+class TestBlindToFiles(suite_for(HandmadeExecutor)):  # type: ignore[misc]
     def left(self, folder: Path) -> list[str]:
         return []
 
 
-TestNicePacksExecutor = suite_for(NicePacksExecutor)
+TestHandmadePacksExecutor = suite_for(HandmadePacksExecutor)
 TestKeepingExecutor = suite_of(KeepingExecutor)
 TestListingExecutor = suite_of(ListingExecutor)
 globals().update({f"Test{fault.name}": suite_of(fault.executor) for fault in FAULTS})

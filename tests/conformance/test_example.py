@@ -16,8 +16,11 @@ def plugins(installed_examples: None) -> None:
 
 
 class TestNiceExecutor(ExecutorSuite):
+    reports_results = True
+    reports_output = True
+
     def executor(self, folder: Path) -> object:
         return ct.executor.NiceExecutor(folder=str(folder), grace=0.5)
 
     def reused_handle(self, old: str, new: str) -> str:
-        return f"{new.split('.')[0]}.{old.split('.')[1]}"
+        return f"{new.split('.')[0]}.{old.split('.', 1)[1]}"

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.long("runs the suite against every misbehaving executor
 
 CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
 INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]
-INSTALLED += ["nice-packs = covalent_core_nice_packs:NicePacksExecutor"]
+INSTALLED += [f"{name} = by_hand:{name}" for name in ("HandmadeExecutor", "HandmadePacksExecutor")]
 INSTALLED += [f"{name} = misbehaving:{name}" for name in ("KeepingExecutor", "ListingExecutor")]
 
 
