@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from covalent_core.backend.claim import NOBODY, Claim
     from covalent_core.backend.ending import end_gracefully
     from covalent_core.backend.folder import SharedFolder
+    from covalent_core.backend.following import Following
     from covalent_core.backend.foreign import options
     from covalent_core.backend.looks import Alive, Look, Over, Unknown
     from covalent_core.backend.opening import Opening
@@ -47,6 +48,7 @@ __all__ = [
     "VALUE",
     "Alive",
     "Claim",
+    "Following",
     "Look",
     "Opening",
     "Outcome",
@@ -77,6 +79,7 @@ _HOMES = {
     "ENDED": "_runner.protocol",
     "FOLDER": "_runner.protocol",
     "LEASE": "_runner.protocol",
+    "Following": "backend.following",
     "Look": "backend.looks",
     "NOBODY": "_runner.protocol",
     "OUTCOME": "_runner.protocol",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 from anyio import sleep, to_thread
 
 from covalent_core._model.job import Job, Value
-from covalent_core._runner.protocol import FOLDER, NOBODY, OUTCOME
+from covalent_core._runner.protocol import FOLDER, NOBODY
 from covalent_core.backend._job_folder import JobFolder, make_private, read_end, replace
-from covalent_core.backend.output import Output
+from covalent_core.backend.following import Following
 from covalent_core.backend.patience import growing
 from covalent_core.backend.reporting import beside
 from covalent_core.errors import ExecutorError
@@ -134,29 +134,20 @@ class SharedFolder:
         return beside(self._follow(job, location))
 
     async def _follow(self, job: Job, location: str) -> None:
-        output, reported = Output(job), set[int]()
+        prefix = self._of(job, location).prefix
+
+        async def fetch(node_ids: Collection[int]) -> Mapping[str, Value]:
+            names = [name for name in self.files(job, location) if name.split(".")[1] in map(str, node_ids)]
+            return {f"{job.ticket}{name}": Path(prefix + name) for name in names}
+
+        following = Following(job, lambda name: to_thread.run_sync(read_end, prefix + name), fetch)
 
         for pause in growing(*LOOK_PAUSES):
             await sleep(pause)
 
             # A file system that does not answer says nothing about the job.
             with suppress(OSError):
-                files = await to_thread.run_sync(self.files, job, location)
-                self._report_ended(job, location, files, reported)
-                await output.show(files, lambda name: to_thread.run_sync(read_end, self._path(job, location, name)))
-
-    def _report_ended(self, job: Job, location: str, files: Mapping[str, int], reported: set[int]) -> None:
-        if len(job.tasks) > 1:
-            ended = {node_id for node_id in job.node_ids if f".{node_id}{OUTCOME}" in files} - reported
-            names = [name for name in files if any(name.startswith(f".{node_id}.") for node_id in ended)]
-            found: dict[str, Value] = {f"{job.ticket}{name}": Path(self._path(job, location, name)) for name in names}
-            reported |= ended
-
-            if found:
-                job.report_results(found)
+                await following.show(await to_thread.run_sync(self.files, job, location))
 
     def _of(self, job: Job, location: str | None = None) -> JobFolder:
         return JobFolder(location or self.location(job), job.ticket)
-
-    def _path(self, job: Job, location: str, ending: str) -> str:
-        return self._of(job, location).prefix + ending

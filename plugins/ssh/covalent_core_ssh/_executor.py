@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from covalent_core import Job, Perhaps, Results, hookimpl
-from covalent_core.backend import FOLDER, fetch_results, options
+from covalent_core.backend import FOLDER, Following, beside, fetch_results, options
 from covalent_core.errors import BackendUnreachableError
 from covalent_core_ssh.errors import SSHError, SSHLineLostError
 from covalent_core_ssh.host import SSHHost
@@ -91,7 +91,7 @@ class SSHExecutor(SSHHost):
             self._never_there.add(job.ticket)
             folder = await self._folder(job)
             self._never_there.discard(job.ticket)
-            await self._agents.ask("prepare", folder=folder)
+            await self._agents.ask("prepare", ticket=job.ticket, folder=folder)
             await self._agents.first.connection.put(payload, f"{folder}/bundle.pyz", job.report_progress)
             return folder
 
@@ -105,7 +105,7 @@ class SSHExecutor(SSHHost):
 
     @hookimpl
     async def run(self, job: Job, location: str, job_handle: str) -> str:
-        order = {"ticket": job.ticket, "folder": location, "lease": self.lease, "node_ids": job.node_ids}
+        order = {"ticket": job.ticket, "folder": location, "lease": self.lease}
 
         async with self._following(job, location, job_handle):
             answer = await self._agents.ask_about(job_handle, "wait", **order)
@@ -113,8 +113,7 @@ class SSHExecutor(SSHHost):
         if answer["complete"]:
             return ""
 
-        pid = job_handle.partition(".")[0]
-        return f"process {pid} on {self.place}, which supervised the task, was ended from outside; {answer['log']}"
+        return f"{self.place}, where the task ran, was booted since; {answer['log']}"
 
     @hookimpl
     async def fetch(self, job: Job, location: str) -> Results:
@@ -166,38 +165,35 @@ class SSHExecutor(SSHHost):
     @asynccontextmanager
     async def _following(self, job: Job, location: str, job_handle: str) -> AsyncIterator[None]:
         """Report what the agent sees of a job while it is waited for."""
-        news: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        looks: asyncio.Queue[Mapping[str, int]] = asyncio.Queue()
+
+        async def read_end(name: str) -> bytes:
+            order = {"ticket": job.ticket, "folder": location, "name": name}
+            content = (await self._agents.ask_about(job_handle, "read_end", **order))["content"]
+            return b"" if content is None else str(content).encode("latin-1")
 
         async def report() -> None:
+            following = Following(job, read_end, lambda node_ids: self._results_at_hand(job, location, node_ids))
+
             while True:
-                word = await news.get()
+                files = await looks.get()
 
-                if "output" in word:
-                    job.report_output(*word["output"])
+                # What cannot be read says nothing about the job.
+                with suppress(BackendUnreachableError):
+                    await following.show(files)
 
-                if "ended" in word and len(job.tasks) > 1:
-                    job.report_results(await self._results_at_hand(job, location, word["ended"]) or {})
-
-        with self._agents.listening(job_handle, job.ticket, news.put_nowait):
-            reporting = asyncio.create_task(report())
-
-            try:
+        with self._agents.listening(job_handle, job.ticket, lambda news: looks.put_nowait(news["files"])):
+            async with beside(report()):
                 yield
-            finally:
-                reporting.cancel()
-                await asyncio.wait([reporting])
 
-        if not reporting.cancelled():
-            reporting.result()
-
-    async def _results_at_hand(self, job: Job, location: str, node_ids: Sequence[int]) -> Mapping[str, Any] | None:
+    async def _results_at_hand(self, job: Job, location: str, node_ids: Collection[int]) -> Mapping[str, Any] | None:
         """Return result files that nobody has to have, if they can be had now."""
         with suppress(SSHError, BackendUnreachableError, OSError):
             return await self._get_results(job, location, node_ids)
 
         return None
 
-    async def _get_results(self, job: Job, location: str, node_ids: Sequence[int]) -> Mapping[str, Any]:
+    async def _get_results(self, job: Job, location: str, node_ids: Collection[int]) -> Mapping[str, Any]:
         async def get(name: str, target: Path) -> None:
             connection = self._agents.first.connection
             await connection.get(f"{location}/{FOLDER}/{name}", str(target), job.report_progress)

@@ -6,18 +6,34 @@ import json
 from functools import cache
 from pathlib import Path
 
-#: Each needs none but those before it.
-MODULES = ("processes", "files", "nursery", "agent")
+import covalent_core
+
+#: What it uses of the core. Each needs none but those before it.
+CORE = (
+    "covalent_core.errors",
+    "covalent_core._runner.protocol",
+    "covalent_core._runner.processes",
+    "covalent_core.backend._proc",
+    "covalent_core.backend._strays",
+    "covalent_core.backend.processes",
+    "covalent_core.backend._lost",
+    "covalent_core.backend._job_folder",
+)
+
+#: Its own, likewise.
+MODULES = ("ends", "nursery", "agent")
 
 _LOAD = """
 import sys, types
 
 for name, source in {modules!r}:
-    module = types.ModuleType(name)
-    module.__package__ = "far_side"
-    module.__path__ = []
-    sys.modules[name] = module
-    exec(compile(source, name, "exec"), module.__dict__)
+    module = sys.modules[name] = types.ModuleType(name)
+
+    if source:
+        module.__package__ = name.rpartition(".")[0]
+        exec(compile(source, name, "exec"), module.__dict__)
+    else:
+        module.__path__ = []
 
 sys.modules["far_side.agent"].main(*{arguments})
 """
@@ -36,5 +52,8 @@ def agent_program(mark: str, workdir: str, silence: float) -> bytes:
 
 @cache
 def _modules() -> list[tuple[str, str]]:
-    folder = Path(__file__).with_name("_far_side")
-    return [("far_side", "")] + [(f"far_side.{name}", (folder / f"{name}.py").read_text()) for name in MODULES]
+    """Return the names and sources of all modules; packages have none."""
+    here, core = Path(__file__).with_name("_far_side"), Path(covalent_core.__file__).parent
+    packages = [(name, "") for name in ("covalent_core", "covalent_core._runner", "covalent_core.backend", "far_side")]
+    used = [(name, core.joinpath(*name.split(".")[1:]).with_suffix(".py").read_text()) for name in CORE]
+    return [*packages, *used, *((f"far_side.{name}", (here / f"{name}.py").read_text()) for name in MODULES)]

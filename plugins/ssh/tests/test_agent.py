@@ -92,7 +92,7 @@ def release(agent, folder, keep=False):
 
 def wait(agent, folder, handle):
     Path(folder).parents[1].joinpath("go").touch()
-    return agent.ask("wait", ticket=TICKET, folder=folder, handle=handle, lease=0, node_ids=[1])
+    return agent.ask("wait", ticket=TICKET, folder=folder, handle=handle, lease=0)
 
 
 def test_an_order_that_comes_twice_starts_one_job(agent, folder, tmp_path) -> None:
@@ -164,7 +164,7 @@ def test_a_job_of_another_host_is_not_known_unless_it_has_said_that_it_has_ended
     elsewhere = f"{handle.rpartition('.')[0]}.elsewhere"
     order = {"ticket": TICKET, "folder": folder, "handle": elsewhere}
 
-    for do, more in [("wait", {"lease": 0, "node_ids": [1]}), ("end", {"grace": 0})]:
+    for do, more in [("wait", {"lease": 0}), ("end", {"grace": 0})]:
         assert agent.ask(do, **order, **more) == {"elsewhere": os.uname().nodename}
 
     assert alive(int(handle.split(".")[0]))
@@ -177,10 +177,10 @@ def test_the_folder_of_a_job_is_made_by_nobody_else(agent, tmp_path) -> None:
     folder.mkdir()
     folder.chmod(0o775)
 
-    assert "can be written by other users" in agent.ask("prepare", folder=str(folder))["error"]
+    assert "can be written by other users" in agent.ask("prepare", ticket="ct-2-0-0", folder=str(folder))["error"]
     folder.rmdir()
     folder.symlink_to(tmp_path)
-    assert "symbolic link" in agent.ask("prepare", folder=str(folder))["error"]
+    assert "is a link" in agent.ask("prepare", ticket="ct-2-0-0", folder=str(folder))["error"]
 
 
 def test_the_job_lives_on_when_the_agent_ends_and_the_next_one_knows_it(agent, other_agent, folder, tmp_path) -> None:

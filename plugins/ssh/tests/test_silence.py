@@ -21,6 +21,7 @@ from tasks import count_until_told, dispatch_one, run_one, runs_in
 
 import covalent_core as ct
 from covalent_core import Status
+from covalent_core._runner.processes import children
 from covalent_core_ssh import SSHError, SSHExecutor, _agent_line
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -177,7 +178,7 @@ def test_a_host_that_was_booted_since_has_ended_its_tasks(home, tmp_path, with_c
         result = ct.get_result(dispatch_id, wait=True, timeout=20)
 
         assert result.status == (Status.CANCELLED if with_cancel else Status.FAILED)
-        assert with_cancel or "which supervised the task, was ended from outside" in result.error
+        assert with_cancel or "where the task ran, was booted since" in result.error
         assert len(runs_in(tmp_path)) == 1
         wait_until(lambda: far.files() == [])
 
@@ -233,7 +234,7 @@ def test_a_child_without_environment_is_ended_when_its_runner_was_killed(
 
     if line_is_cut:
         line.cut()
-        wait_until(lambda: agent_pids(far) == 1)
+        wait_until(lambda: agent_pids(far) == 0)
 
     os.kill(runner, signal.SIGKILL)
     ct.cancel(dispatch_id)
@@ -243,6 +244,30 @@ def test_a_child_without_environment_is_ended_when_its_runner_was_killed(
 
     assert result.status in (Status.CANCELLED, Status.FAILED)
     assert not was_alive
+
+
+@pytest.mark.parametrize("with_cancel", [True, False])
+def test_when_all_who_would_know_were_killed_nothing_is_confirmed(far, executor, home, tmp_path, with_cancel) -> None:
+    dispatch_id = dispatch_one(executor, leave_one_behind, tmp_path)
+    wait_until(lambda: (tmp_path / "child").exists() and node(dispatch_id)["job_handle"])
+    child, guard = int((tmp_path / "child").read_text()), int(node(dispatch_id)["job_handle"].split(".")[0])
+    supervisor, *_ = children(guard)
+    # Neither of them sees that the other one ends.
+    os.kill(supervisor, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    os.kill(supervisor, signal.SIGKILL)
+
+    try:
+        if with_cancel:
+            ct.cancel(dispatch_id)
+
+        wait_until(lambda: "whether it has left others is not known" in waits_for(dispatch_id))
+        assert node(dispatch_id)["status"] == (Status.CANCELLING if with_cancel else Status.RUNNING)
+        assert alive(child)
+        ct.cancel(dispatch_id, force=True)
+        assert ct.get_result(dispatch_id, wait=True, timeout=20).status == Status.FAILED
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def agent_pids(far):

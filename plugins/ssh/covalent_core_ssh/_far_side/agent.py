@@ -5,32 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
 import traceback
 import uuid
 from contextlib import suppress
-from typing import Any
+from typing import Any, Dict, List, Mapping, Set, Tuple
 
-from .files import (
-    NOBODY,
-    Answer,
-    Followed,
-    bar,
-    has_ended,
-    make_folder,
-    make_workdir,
-    read_handle,
-    read_log,
-    read_members,
-)
+from covalent_core._runner.processes import children, send
+from covalent_core._runner.protocol import LEASE, NOBODY
+from covalent_core.backend._job_folder import JobFolder, make_private, read_end
+from covalent_core.backend.processes import ProcessHandle
+from covalent_core.errors import BackendUnreachableError, ExecutorError
+
+from .ends import KILL_SECONDS, ElsewhereError, check_place, has_said_its_end
 from .nursery import Nursery
-from .processes import FAR_LOOK, KILL_SECONDS, NEAR_LOOK, ElsewhereError, Process, RefusalError, sweep
 
 #: Seconds between looks at what there is to tell of the jobs that run.
 NEWS_SECONDS = 1.0
+
+#: Seconds between looks at a job that is beginning, or of which a part is ending.
+LOOK_SECONDS = 0.002
+
+Answer = Dict[str, Any]
 
 
 class Agent:
@@ -44,129 +42,110 @@ class Agent:
     def __init__(self, nursery: socket.socket, silence: float) -> None:
         self._nursery = nursery
         self._silence = silence
-        self._births: dict[str, asyncio.Future[int]] = {}
-        self._ends: dict[int, asyncio.Event] = {}
-        self._leased: set[str] = set()
-        self._followed: dict[str, Followed] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._births: Dict[str, asyncio.Future[int]] = {}
+        self._leased: Set[str] = set()
+        self._followed: Dict[str, Tuple[JobFolder, Mapping[str, int]]] = {}
+        self._tasks: Set[asyncio.Task[None]] = set()
 
-    def prepare(self, folder: str) -> Answer:
-        """Make the folder of a job."""
-        make_folder(folder)
+    def prepare(self, ticket: str, folder: str) -> Answer:
+        """Make the folder of a job, unless an order whose answer was lost has."""
+        JobFolder(folder, ticket).make()
         return {}
 
     async def start(self, ticket: str, folder: str, workdir: str, lease: float) -> Answer:
         """Start a job unless somebody has; return its handle."""
-        results = os.path.join(folder, "results", ticket)
+        job = JobFolder(folder, ticket)
 
-        if read_handle(results) is None:
+        if job.owner() is None:
             os.makedirs(os.path.normpath(os.path.join(folder, workdir)), exist_ok=True)
+            self._lease(job, lease)
+            await self._fork(job, ticket, ["--lease", str(lease)] if lease else [])
 
-            if lease:
-                os.makedirs(os.path.dirname(results), exist_ok=True)
-                self._leased.add(results)
-                self.beat()
-
-            await self._fork(ticket, folder, results, ["--lease", str(lease)] if lease else [])
-
-        handle = read_handle(results)
+        handle = job.owner()
 
         if handle == NOBODY:
-            raise RefusalError(
+            raise ExecutorError(
                 "the job was barred before it had started: by a cancel, or because nobody could be asked"
             )
 
         return {"handle": handle}
 
-    async def wait(self, ticket: str, folder: str, handle: str, lease: float, node_ids: list[int]) -> Answer:
+    async def wait(self, ticket: str, folder: str, handle: str, lease: float) -> Answer:
         """Answer when the job has ended, with the log of its runner if that could not say so; until then give news."""
-        results, process = os.path.join(folder, "results", ticket), Process(handle)
-        self._followed[ticket] = Followed(results, process, node_ids)
-
-        if lease:
-            self._leased.add(results)
-            self.beat()
+        job = JobFolder(folder, ticket)
+        self._followed[ticket] = job, {}
+        self._lease(job, lease)
 
         try:
-            while not has_ended(results) and process.is_alive():
-                if process.pid in self._ends:
-                    await self._ends[process.pid].wait()
-                else:
-                    await asyncio.sleep(FAR_LOOK)
+            complete = await has_said_its_end(job, ProcessHandle.parse(handle))
         finally:
-            self._leased.discard(results)
+            self._leased.discard(job.prefix)
             self._followed.pop(ticket, None)
 
-        if has_ended(results):
-            return {"complete": True}
+        return {"complete": True} if complete else {"complete": False, "log": _read_log(folder)}
 
-        await sweep(process.tag, KILL_SECONDS)
-        return {"complete": has_ended(results), "log": read_log(folder)}
+    def read_end(self, ticket: str, folder: str, name: str) -> Answer:
+        """Return the end of what a task writes, None if it has ended meanwhile."""
+        try:
+            return {"content": read_end(JobFolder(folder, ticket).prefix + name).decode("latin-1")}
+        except FileNotFoundError:
+            return {"content": None}
 
     async def end(self, ticket: str, folder: str, handle: str, grace: float) -> Answer:
-        """Answer when nothing of the job is alive: the runner has ended its tree, or else everything was killed."""
-        results, process = os.path.join(folder, "results", ticket), Process(handle)
+        """Answer when nothing of the job is alive: its runner has said so, or this host was booted since."""
+        job, process = JobFolder(folder, ticket), ProcessHandle.parse(handle)
 
-        try:
+        if not job.has_ended():
+            check_place(process)
             process.signal(signal.SIGTERM)
-            gone = await process.is_gone_within(grace + KILL_SECONDS)
-        except ElsewhereError:
-            # Its own word holds wherever it is read.
-            if not (gone := has_ended(results)):
-                raise
 
-        if not (gone and has_ended(results)):
-            await sweep(process.tag, KILL_SECONDS)
+            if not await process.is_over_within(grace + KILL_SECONDS):
+                # The guard, whose child it is, ends all that it leaves.
+                send(children(process.pid), signal.SIGKILL)
 
-            if not await process.is_gone_within(KILL_SECONDS):
-                raise RefusalError(f"process {process.pid} has left what does not end; see: ps --ppid {process.pid}")
-
-        self._leased.discard(results)
+        complete = await has_said_its_end(job, process)
+        self._leased.discard(job.prefix)
         self._followed.pop(ticket, None)
-        return {"complete": has_ended(results)}
+        return {"complete": complete}
 
-    async def end_members(self, ticket: str, folder: str, handle: str, node_ids: list[int]) -> Answer:
+    async def end_members(self, ticket: str, folder: str, handle: str, node_ids: List[int]) -> Answer:
         """Answer when some nodes of a pack have ended, which the runner sees to, or all of them have."""
-        results, process = os.path.join(folder, "results", ticket), Process(handle)
-        part = f"{results}.{uuid.uuid4().hex}"
+        job, process = JobFolder(folder, ticket), ProcessHandle.parse(handle)
+        job.order_end(node_ids)
 
-        with open(part, "w") as file:
-            json.dump(sorted({*node_ids, *read_members(results)}), file)
+        while not job.have_ended(node_ids):
+            check_place(process)
 
-        os.rename(part, results + ".cancel")
+            if process.is_alive() is False:
+                await has_said_its_end(job, process)
+                break
 
-        while not all(os.path.exists(f"{results}.{node}.outcome") for node in node_ids):
-            if not process.is_alive():
-                return await self.end(ticket, folder, handle, 0)
-
-            await asyncio.sleep(NEAR_LOOK)
+            await asyncio.sleep(LOOK_SECONDS)
 
         return {}
 
     def find(self, ticket: str, folder: str, forbid: bool) -> Answer:
         """Return the handle of a job or None, and whether it may still start; first, if told to, bar it."""
-        results = os.path.join(folder, "results", ticket)
+        job = JobFolder(folder, ticket)
 
         if forbid:
-            bar(results)
+            job.bar()
 
-        handle = read_handle(results)
+        handle = job.owner()
         return {"handle": None if handle == NOBODY else handle, "starting": handle is None and ticket in self._births}
 
     async def release(self, ticket: str, folder: str, workdir: str, keep: bool) -> Answer:
         """Let the job start no more, end what has started all the same, and remove its files and empty folders."""
-        handle = self.find(ticket, folder, True)["handle"]
+        job = JobFolder(folder, ticket)
+        handle = job.bar()
 
-        if handle is not None and not has_ended(os.path.join(folder, "results", ticket)):
-            await self.end(ticket, folder, handle, 0)
+        if handle is not None:
+            # What cannot be known does not keep the files of a job that was given up.
+            with suppress(BackendUnreachableError):
+                await self.end(ticket, folder, handle, 0)
 
         if not keep:
-            # In one step, so that nothing that comes late finds half of it.
-            with suppress(FileNotFoundError):
-                os.rename(folder, folder + ".gone")
-
-            with suppress(FileNotFoundError):
-                await asyncio.get_running_loop().run_in_executor(None, shutil.rmtree, folder + ".gone")
+            await asyncio.get_running_loop().run_in_executor(None, job.remove)
 
         for place in (workdir, os.path.dirname(workdir)) if workdir else ():
             with suppress(OSError):
@@ -176,11 +155,20 @@ class Agent:
 
     def beat(self) -> Answer:
         """Let the jobs that have a lease know that they are still wanted."""
-        for results in self._leased:
-            with suppress(FileNotFoundError), open(results + ".lease", "a"):
-                os.utime(results + ".lease")
+        for prefix in self._leased:
+            with suppress(FileNotFoundError), open(prefix + LEASE, "a"):
+                os.utime(prefix + LEASE)
 
         return {}
+
+    def _lease(self, job: JobFolder, lease: float) -> None:
+        if lease:
+            # Where there is no folder there is nothing to begin.
+            with suppress(FileExistsError, FileNotFoundError):
+                os.mkdir(os.path.dirname(job.prefix), 0o700)
+
+            self._leased.add(job.prefix)
+            self.beat()
 
     # --- the line ------------------------------------------------------------------------------------------------
 
@@ -209,15 +197,16 @@ class Agent:
         while True:
             await asyncio.sleep(NEWS_SECONDS)
 
-            for ticket, job in list(self._followed.items()):
-                # What is just ending is told by the answer to whoever waits for it.
+            for ticket, (job, told) in list(self._followed.items()):
+                # A file system that does not answer says nothing about the job.
                 with suppress(OSError):
-                    news = job.news()
+                    files = job.files()
 
-                    if news:
-                        say({"news": ticket, **news})
+                    if files != told:
+                        self._followed[ticket] = job, files
+                        say({"news": ticket, "files": files})
 
-    async def _answer(self, request: dict[str, Any]) -> None:
+    async def _answer(self, request: Dict[str, Any]) -> None:
         number, do = request.pop("id"), request.pop("do")
 
         try:
@@ -225,28 +214,30 @@ class Agent:
             answer = await answer if asyncio.iscoroutine(answer) else answer
         except ElsewhereError:
             answer = {"elsewhere": os.uname().nodename}
-        except (OSError, RefusalError) as error:
+        except (OSError, ExecutorError) as error:
             answer = {"error": str(error)}
         except Exception:
             answer = {"error": traceback.format_exc()}
 
         say({"id": number, **answer})
 
-    async def _fork(self, ticket: str, folder: str, results: str, arguments: list[str]) -> None:
+    async def _fork(self, job: JobFolder, ticket: str, arguments: List[str]) -> None:
         """Return when a runner has made the job its own."""
-        bundle = os.path.join(folder, "bundle.pyz")
         birth = self._births[ticket] = asyncio.get_running_loop().create_future()
-        order = {"ticket": ticket, "bundle": bundle, "arguments": arguments, "tag": uuid.uuid4().hex}
+        order = {"ticket": ticket, "bundle": job.bundle, "arguments": arguments, "tag": uuid.uuid4().hex}
 
         try:
             self._nursery.send(json.dumps(order).encode())
-            ended = self._ends[await birth]
+            process = ProcessHandle.of(await birth)
 
-            while read_handle(results) is None:
-                if ended.is_set():
-                    raise RefusalError(f"the runner ended before it had begun: {read_log(folder)}")
+            while job.owner() is None:
+                # In this order: who has begun and ended in between has left its name.
+                if process.is_alive() is False and job.owner() is None:
+                    raise ExecutorError(f"the runner ended before it had begun: {_read_log(job.path)}")
 
-                await asyncio.sleep(NEAR_LOOK)
+                await asyncio.sleep(LOOK_SECONDS)
+        except FileNotFoundError:
+            raise ExecutorError(f"the runner ended before it had begun: {_read_log(job.path)}") from None
         finally:
             self._births.pop(ticket, None)
 
@@ -254,21 +245,37 @@ class Agent:
         message = self._nursery.recv(65536)
 
         if not message:
-            # Without it nothing can be started or watched; the next agent has a new one.
+            # Without it nothing can be started; the next agent has a new one.
             os._exit(1)
 
         word = json.loads(message)
+        birth = self._births[word["ticket"]]
 
-        if "ended" in word:
-            self._ends.pop(word["ended"]).set()
-        elif "pid" in word:
-            self._ends[word["pid"]] = asyncio.Event()
-            self._births[word["ticket"]].set_result(word["pid"])
+        if "pid" in word:
+            birth.set_result(word["pid"])
         else:
-            self._births[word["ticket"]].set_exception(RefusalError(word["error"]))
+            birth.set_exception(ExecutorError(word["error"]))
 
 
-def say(message: dict[str, Any]) -> None:
+def _read_log(folder: str) -> str:
+    with suppress(OSError), open(os.path.join(folder, "runner.log"), errors="replace") as file:
+        return file.read()[-2000:].strip() or "it said nothing"
+
+    return "it left no log"
+
+
+def _make_workdir(workdir: str) -> str:
+    """Make the folder for all jobs, for this user alone, and return where it is."""
+    path = os.path.abspath(os.path.join(os.path.expanduser("~"), os.path.expandvars(os.path.expanduser(workdir))))
+    make_private(path)
+
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(13, "Permission denied", path)
+
+    return path
+
+
+def say(message: Dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
@@ -282,11 +289,11 @@ def main(mark: str, workdir: str, silence: float) -> None:
     sys.stdout.write(f"\n{mark}")
 
     try:
-        path = make_workdir(workdir)
+        path = _make_workdir(workdir)
     except OSError as error:
         say({"error": f"{error.strerror}: {error.filename}"})
         return
-    except RefusalError as error:
+    except ExecutorError as error:
         say({"error": str(error)})
         return
 
