@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from covalent_core.backend.folder import SharedFolder
     from covalent_core.backend.following import Following
     from covalent_core.backend.foreign import options
+    from covalent_core.backend.job_folder import JobFolder
     from covalent_core.backend.looks import Alive, Look, Over, Unknown
     from covalent_core.backend.opening import Opening
     from covalent_core.backend.output import Output
@@ -49,6 +50,7 @@ __all__ = [
     "Alive",
     "Claim",
     "Following",
+    "JobFolder",
     "Look",
     "Opening",
     "Outcome",
@@ -80,6 +82,7 @@ _HOMES = {
     "FOLDER": "_runner.protocol",
     "LEASE": "_runner.protocol",
     "Following": "backend.following",
+    "JobFolder": "backend.job_folder",
     "Look": "backend.looks",
     "NOBODY": "_runner.protocol",
     "OUTCOME": "_runner.protocol",

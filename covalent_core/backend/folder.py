@@ -12,8 +12,8 @@ from anyio import sleep, to_thread
 
 from covalent_core._model.job import Job, Value
 from covalent_core._runner.protocol import FOLDER, NOBODY
-from covalent_core.backend._job_folder import JobFolder, make_private, read_end, replace
 from covalent_core.backend.following import Following
+from covalent_core.backend.job_folder import JobFolder, make_private, read_end, replace
 from covalent_core.backend.patience import growing
 from covalent_core.backend.reporting import beside
 from covalent_core.errors import ExecutorError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 #: The job id, its state, why it is in it, and its name, which comes last because anything may stand in it.
@@ -90,30 +90,22 @@ def is_anothers(name: str, ticket: str) -> bool:
 
 def parse_squeue(output: str) -> list[JobRecord]:
     """Return the jobs in the output of squeue with `SQUEUE_FORMAT`; what login scripts have printed is left out."""
-    found = []
-
-    for line in output.splitlines():
-        fields = line.split("|", 3)
-
-        if len(fields) == 4 and _JOB_ID.fullmatch(fields[0].strip()):
-            job_id, state, reason, name = (field.strip() for field in fields)
-            found.append(JobRecord(job_id, _state(state), name, reason))
-
-    return found
+    return [JobRecord(job_id, state, name, reason) for job_id, state, reason, name in _rows(output)]
 
 
 def parse_sacct(output: str) -> list[JobRecord]:
     """Return the jobs in the output of ``sacct -n -P`` with `SACCT_FORMAT`, without their steps."""
-    found = []
+    return [JobRecord(job_id, state, name, "", exit_code) for job_id, state, exit_code, name in _rows(output)]
 
+
+def _rows(output: str) -> Iterator[tuple[str, str, str, str]]:
+    """Give the id of each job that is listed, its state, what comes then, and its name, which may have any letters."""
     for line in output.splitlines():
-        fields = line.split("|", 3)
+        fields = [field.strip() for field in line.split("|", 3)]
 
-        if len(fields) == 4 and _JOB_ID.fullmatch(fields[0].strip()):
-            job_id, state, exit_code, name = (field.strip() for field in fields)
-            found.append(JobRecord(job_id, _state(state), name, "", exit_code))
-
-    return found
+        if len(fields) == 4 and _JOB_ID.fullmatch(fields[0]):
+            job_id, state, more, name = fields
+            yield job_id, _state(state), more, name
 
 
 def parse_scontrol(output: str) -> list[JobRecord]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+
+from covalent_core.backend import JobFolder
 
 #: Prints the size and the name of each file whose beginnings come in, one of them on a line.
 LOOK = r"""
@@ -35,21 +36,9 @@ def look_here(prefixes: Collection[str]) -> Mapping[str, Mapping[str, int] | str
 
 
 def _files_or_why_not(prefix: str) -> Mapping[str, int] | str:
+    results, ticket = os.path.split(prefix)
+
     try:
-        return _files(prefix)
+        return JobFolder(os.path.dirname(results), ticket).files()
     except OSError as error:
-        return f"cannot look into {os.path.dirname(prefix)}: {error.strerror}"
-
-
-def _files(prefix: str) -> dict[str, int]:
-    folder, _, ticket = prefix.rpartition("/")
-    found = {}
-
-    # To open a folder is what makes NFS look whether it is still as it was.
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(f"{ticket}."):
-                with suppress(FileNotFoundError):
-                    found[entry.name[len(ticket) :]] = entry.stat(follow_symlinks=False).st_size
-
-    return found
+        return f"cannot look into {results}: {error.strerror}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from covalent_core import Job
 from covalent_core._model.job import Value
-from covalent_core.backend import FOLDER, OUTCOME, Output, Unknown, fetch_results, read_outcome
+from covalent_core.backend import FOLDER, Following, Unknown, beside, fetch_results
 from covalent_core.errors import BackendUnreachableError
 from covalent_core_slurm._cluster import Cluster
 from covalent_core_slurm._looks import Files, Watched
@@ -28,8 +27,6 @@ class JobFiles:
         self.prefix = f"{folder}/{FOLDER}/{job.ticket}"
         self._cluster = cluster
         self._waits: dict[str, str] = {}
-        self._output = Output(job)
-        self._reported: set[int] = set()
 
     def tell(self, who: str, text: str) -> None:
         """Say at the node what one of those waits for who look at the job; nothing if the text is empty."""
@@ -49,22 +46,13 @@ class JobFiles:
 
         return await fetch_results(self.job, node_ids, get)
 
-    @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
+    def following(self) -> AbstractAsyncContextManager[None]:
         """Report what tasks write, and which nodes of a pack have ended, as long as `run` waits within this."""
-        task = asyncio.create_task(self._follow())
-
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-        if not task.cancelled():
-            task.result()
+        return beside(self._follow())
 
     async def _follow(self) -> None:
         watched = Watched("", self.job.ticket, self.prefix)
+        following = Following(self.job, self._read_end, self.results)
 
         while True:
             look = await self._cluster.files.look(watched)
@@ -72,24 +60,10 @@ class JobFiles:
 
             if isinstance(look, Files):
                 try:
-                    await self._report_ended(look.files)
-                    await self._output.show(look.files, self._read_end)
+                    await following.show(look.files)
                 except BackendUnreachableError as error:
                     # What cannot be read says nothing about the job.
                     self.tell("files", str(error))
 
     async def _read_end(self, name: str) -> bytes:
         return await self._cluster.folders.read_end(self.prefix + name)
-
-    async def _report_ended(self, files: Mapping[str, int]) -> None:
-        if len(self.job.tasks) > 1:
-            ended = {node_id for node_id in self.job.node_ids if f".{node_id}{OUTCOME}" in files} - self._reported
-
-            for node_id in ended:
-                found = await self.results([node_id])
-                self._reported.add(node_id)
-                outcome = found.get(f"{self.job.ticket}.{node_id}{OUTCOME}")
-
-                # Who has ended a node says why, or the end of the job does.
-                if outcome is not None and read_outcome(outcome).status not in ("TERMINATED", "CANCELLED"):
-                    self.job.report_results(found)

@@ -17,7 +17,7 @@ CORE = (
     "covalent_core.backend._strays",
     "covalent_core.backend.processes",
     "covalent_core.backend._lost",
-    "covalent_core.backend._job_folder",
+    "covalent_core.backend.job_folder",
 )
 
 #: Its own, likewise.

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Mapping, Set, Tuple
 
 from covalent_core._runner.processes import children, send
 from covalent_core._runner.protocol import LEASE, NOBODY
-from covalent_core.backend._job_folder import JobFolder, make_private, read_end
+from covalent_core.backend.job_folder import JobFolder, make_private, read_end
 from covalent_core.backend.processes import ProcessHandle
 from covalent_core.errors import BackendUnreachableError, ExecutorError
 
