@@ -28,7 +28,7 @@ pytestmark = pytest.mark.long("runs the suite against every misbehaving executor
 CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
 INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]
 INSTALLED += [f"{name} = by_hand:{name}" for name in ("HandmadeExecutor", "HandmadePacksExecutor")]
-INSTALLED += [f"{name} = misbehaving:{name}" for name in ("KeepingExecutor", "ListingExecutor")]
+INSTALLED += [f"{name} = misbehaving:{name}" for name in ("KeepingExecutor", "ListingExecutor", "PatientExecutor")]
 
 
 @dataclass
