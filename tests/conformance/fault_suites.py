@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from by_hand import HandmadeExecutor, HandmadePacksExecutor
-from misbehaving import FAULTS, KeepingExecutor, ListingExecutor, PatientExecutor
+from misbehaving import FAULTS, KeepingExecutor, ListingExecutor, PatientExecutor, SlowExecutor
 
 from covalent_core.testing import ExecutorSuite
 
@@ -95,5 +95,6 @@ class TestBlindToFiles(suite_for(HandmadeExecutor)):  # type: ignore[misc]
 TestHandmadePacksExecutor = suite_for(HandmadePacksExecutor)
 TestKeepingExecutor = suite_of(KeepingExecutor)
 TestListingExecutor = suite_of(ListingExecutor)
+TestSlowExecutor = suite_of(SlowExecutor)
 TestPatientExecutor = suite_of(PatientExecutor)
 globals().update({f"Test{fault.name}": suite_of(fault.executor) for fault in FAULTS})

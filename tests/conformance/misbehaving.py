@@ -371,6 +371,20 @@ class LeavesAMonitor(HandmadeExecutor):
         return str(HandmadeExecutor.provision(self, location))
 
 
+class SlowExecutor(HandmadeExecutor):
+    """Takes its time to start a job, and to say that it has ended. Not a fault."""
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        command = ["sh", "-c", f"sleep 0.5; exec {sys.executable} bundle.pyz"]
+        return handle_of(subprocess.Popen(command, cwd=location, start_new_session=True).pid)
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        await HandmadeExecutor.cancel(self, job_handle)
+        await sleep(0.5)
+
+
 # --- silence ---------------------------------------------------------------------------------------------------------
 
 
