@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from by_hand import HandmadeExecutor, HandmadePacksExecutor
-from misbehaving import FAULTS, KeepingExecutor, ListingExecutor
+from misbehaving import FAULTS, KeepingExecutor, ListingExecutor, PatientExecutor, SlowExecutor
 
 from covalent_core.testing import ExecutorSuite
 
@@ -58,6 +59,14 @@ def listing_suite_for(cls: type) -> type[ExecutorSuite]:
             return self._with("renamed")
 
         @contextmanager
+        def show_results_late(self, folder: Path) -> Iterator[None]:
+            (results,) = folder.glob("ct-*/results")
+            hidden = results.rename(results.with_name("not to be seen yet"))
+            yield
+            shutil.rmtree(results, ignore_errors=True)
+            hidden.rename(results)
+
+        @contextmanager
         def fill_disk(self, folder: Path) -> Iterator[None]:
             """Let no file be made where the results belong."""
             (results,) = folder.glob("ct-*/results")
@@ -86,4 +95,6 @@ class TestBlindToFiles(suite_for(HandmadeExecutor)):  # type: ignore[misc]
 TestHandmadePacksExecutor = suite_for(HandmadePacksExecutor)
 TestKeepingExecutor = suite_of(KeepingExecutor)
 TestListingExecutor = suite_of(ListingExecutor)
+TestSlowExecutor = suite_of(SlowExecutor)
+TestPatientExecutor = suite_of(PatientExecutor)
 globals().update({f"Test{fault.name}": suite_of(fault.executor) for fault in FAULTS})

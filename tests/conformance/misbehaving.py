@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from by_hand import (
     runners_in,
 )
 
-from covalent_core import Job, hookimpl
+from covalent_core import Job, Perhaps, hookimpl
 from covalent_core._executors.bundle import pack
 from covalent_core._runner.processes import children
 
@@ -316,6 +317,15 @@ class StartsWhatWasNotFound(HandmadeExecutor):
         return next(runners_in(location), None)
 
 
+@caught_by("test_a_job_that_is_not_found_after_a_cancel_never_starts", "find says: never sure")
+class IsNeverSure(HandmadeExecutor):
+    """Says of a job that it cannot find that it may still come, also when its ticket is barred."""
+
+    @hookimpl
+    def find(self, job: Job, location: str) -> str | Perhaps:
+        return HandmadeExecutor.find(self, job, location) or Perhaps("find says: never sure")
+
+
 @caught_by("test_another_dispatcher_takes_up_a_job_that_runs", "KeyError")
 @dataclass
 class KeepsStateInMemory(HandmadeExecutor):
@@ -359,6 +369,20 @@ class LeavesAMonitor(HandmadeExecutor):
     def provision(self, location: str) -> str:
         subprocess.Popen(["sh", "-c", "sleep 60; : watch", location], start_new_session=True)
         return str(HandmadeExecutor.provision(self, location))
+
+
+class SlowExecutor(HandmadeExecutor):
+    """Takes its time to start a job, and to say that it has ended. Not a fault."""
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        command = ["sh", "-c", f"sleep 0.5; exec {sys.executable} bundle.pyz"]
+        return handle_of(subprocess.Popen(command, cwd=location, start_new_session=True).pid)
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        await HandmadeExecutor.cancel(self, job_handle)
+        await sleep(0.5)
 
 
 # --- silence ---------------------------------------------------------------------------------------------------------
@@ -501,6 +525,27 @@ class CancelsByName(ListingExecutor):
             await HandmadeExecutor.cancel(self, job_handle)
 
 
+class PatientExecutor(ListingExecutor):
+    """Waits for results that its file system shows late. Not a fault either."""
+
+    @hookimpl
+    async def fetch(self, location: str) -> Path:
+        while not (results := Path(location, "results")).exists():
+            await sleep(0.02)
+
+        return results
+
+
+@caught_by("test_results_that_appear_late_are_waited_for", "did not last")
+class TakesWhatIsThere(PatientExecutor):
+    """Fetches what it sees when the job has ended, and no more."""
+
+    @hookimpl
+    async def fetch(self, location: str) -> Path:
+        Path(location, "results").mkdir(exist_ok=True)
+        return Path(location, "results")
+
+
 @caught_by("test_a_job_that_finds_the_disk_full_at_its_end_has_an_end", "RUNNING")
 class WaitsForAFile(ListingExecutor):
     """Takes a job for one that has ended when its last file is there, and not before."""
@@ -519,6 +564,16 @@ class ReturnsBeforeTheEnd(HandmadeExecutor):
     @hookimpl
     async def run(self) -> None:
         return None
+
+
+@caught_by("test_a_job_that_runs_keeps_no_other_from_its_end", "BlocksTheDispatcher.run has blocked the dispatcher")
+class BlocksTheDispatcher(HandmadeExecutor):
+    """Waits for its job in a way that lets nothing else go on."""
+
+    @hookimpl
+    async def run(self, job: Job, job_handle: str) -> None:
+        while is_alive(job_handle):
+            time.sleep(0.05)
 
 
 @caught_by("test_another_dispatcher_takes_up_a_job_that_runs", "ChildProcessError")
