@@ -16,6 +16,9 @@ from covalent_core_slurm._looks import Watched
 from covalent_core_slurm._states import explain, is_over, is_own_end, waits
 from covalent_core_slurm.errors import SlurmJobError
 
+#: Seconds after which a user reads that a job which was to end is not known to be over; the order is given again then.
+PROOF_SECONDS = 10.0
+
 #: Grace periods up to this are kept by Slurm itself, whatever its KillWait is.
 KILL_WAIT = 5.0
 
@@ -81,6 +84,7 @@ class Stay:
             partial(give, order(gently=False)),
             partial(self._cluster.queue.is_over_within, self._watched),
             grace=grace + KILL_WAIT,
+            proof=PROOF_SECONDS,
             what=f"Slurm job {self._watched.job_id} (see: scontrol show job {self._watched.job_id})",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import far_side
 import pytest
 from cluster import Cluster, shared_cluster
+from commands import SlurmCommands
 from far_side import FarSide
 from probes import Stops, ending, wait_until
 
@@ -32,6 +34,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "alone" if nodeid.partition("::")[0].endswith(ALONE) else nodeid
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_python() -> Iterator[None]:
+    """Let python3 be this one in all jobs, and no script that looks for one first, as version managers have it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{Path(sys.executable).resolve().parent}:{os.environ['PATH']}")
+        yield
 
 
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -110,6 +120,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     with ending(folder):
         yield folder
+
+
+@pytest.fixture
+def commands(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmCommands:
+    """Give a test the commands of its cluster, to count and to replace."""
+    return SlurmCommands(tmp_path / "bin")
+
+
+@pytest.fixture
+def options(commands: SlurmCommands, tmp_path: Path) -> dict[str, Any]:
+    """Return options of an executor that uses these, and waits for nothing longer than it must."""
+    return {
+        "remote_workdir": str(tmp_path / "far"),
+        "slurm_path": str(commands.folder),
+        "grace": 0.5,
+        "settle_seconds": 1,
+    }
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,46 @@ class TestOnTheLoginNode(ExecutorSuite):
         self.cluster = cluster
 
     def executor(self, folder: Path, **options: Any) -> Any:
-        self.far = folder / "far"
-        return SlurmExecutor(remote_workdir=str(self.far), grace=0.5, **options)
+        self.far, self.commands = folder / "far", folder / "commands"
+        own = {"remote_workdir": str(self.far), "slurm_path": str(self.commands), "grace": 0.5, "settle_seconds": 5}
+        return SlurmExecutor(**own, **options)
 
     def keeping_executor(self, folder: Path) -> Any:
         return self.executor(folder, cleanup=False)
+
+    @contextmanager
+    def _with(self, **scripts: str) -> Iterator[None]:
+        """Let commands of Slurm be shell scripts, there and nowhere else."""
+        self.commands.mkdir()
+
+        for name, script in scripts.items():
+            (self.commands / name).write_text(f"#!/bin/sh\n{script}\n")
+            (self.commands / name).chmod(0o755)
+
+        yield
+        self.commands.rename(self.commands.with_name("commands-of-before"))
+
+    def hide_from_listing(self, job_handle: str) -> AbstractContextManager[None]:
+        return self._with(squeue="exit 0")
+
+    def break_status(self, job_handle: str) -> AbstractContextManager[None]:
+        failing = "echo all your jobs are belong to us >&2; exit 3"
+        return self._with(squeue=failing, scontrol=failing, sacct=failing)
+
+    @contextmanager
+    def rename(self, job_handle: str) -> Iterator[None]:
+        self.cluster.run("scontrol", "update", f"JobId={job_handle}", "JobName=mine")
+        yield
+
+    @contextmanager
+    def fill_disk(self, folder: Path) -> Iterator[None]:
+        """Let no file be made where the results belong."""
+        (results,) = self.far.glob("ct-*/results")
+        before = results.rename(results.with_name("results-of-before"))
+        results.touch()
+        yield
+        results.unlink()
+        before.rename(results)
 
     def alive(self, ticket: str, noted: list[str]) -> list[str]:
         if living := super().alive(ticket, noted):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cluster import Cluster
 from commands import SlurmCommands
-from probes import Stops, alive, kill_dispatcher, wait_until
+from probes import alive, wait_until
 from tasks import tasks
 from test_ends import begun, dispatch, end, rows
 
@@ -31,21 +31,6 @@ LATER = {"begin": "now+1hour"}
 @pytest.fixture
 def cluster(crowded_cluster: Cluster) -> Cluster:
     return crowded_cluster
-
-
-@pytest.fixture
-def commands(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmCommands:
-    return SlurmCommands(tmp_path / "bin")
-
-
-@pytest.fixture
-def options(commands: SlurmCommands, tmp_path: Path) -> dict[str, Any]:
-    return {
-        "remote_workdir": str(tmp_path / "far"),
-        "slurm_path": str(commands.folder),
-        "grace": 0.5,
-        "settle_seconds": 1,
-    }
 
 
 def dispatch_many(count: int, folder: Path, executor: SlurmExecutor) -> str:
@@ -313,40 +298,3 @@ def check_all_is_over(cluster: Cluster, folder: Path) -> None:
     check_that_none_ran_twice(folder)
     wait_until(lambda: cluster.living(folder) == {})
     wait_until(lambda: list((folder / "far").iterdir()) == [])
-
-
-def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_carried_out_once(
-    cluster, commands, options, stops: Stops, home, tmp_path
-) -> None:
-    commands.hold_submissions(tmp_path / "let")
-    dispatch_id = dispatch_many(1, tmp_path, SlurmExecutor(**options))
-    wait_until(lambda: commands.count("sbatch") == 1)
-    kill_dispatcher(home)
-    ct.get_result(dispatch_id)
-    before = len(stops.calls())
-    wait_until(lambda: any(call.hook == "find" for call in stops.calls()[before:]))
-    assert cluster.jobs(tmp_path) == {}
-    (tmp_path / "let").touch()
-    (tmp_path / "go").touch()
-
-    assert end(dispatch_id).status == Status.COMPLETED
-    assert commands.count("sbatch") == 1
-    assert len(cluster.jobs(tmp_path)) == 1
-
-
-def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_taken_back(
-    cluster, commands, options, stops: Stops, home, tmp_path
-) -> None:
-    commands.hold_submissions(tmp_path / "let")
-    dispatch_id = dispatch_many(1, tmp_path, SlurmExecutor(**options))
-    wait_until(lambda: commands.count("sbatch") == 1)
-    kill_dispatcher(home)
-    assert ct.cancel(dispatch_id)
-    wait_until(lambda: any(call.hook == "find" for call in stops.calls()))
-    assert cluster.jobs(tmp_path) == {}
-    (tmp_path / "let").touch()
-
-    assert end(dispatch_id).status == Status.CANCELLED
-    assert commands.count("sbatch") == 1
-    wait_until(lambda: cluster.living(tmp_path) == {})
-    assert begun(tmp_path) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import shutil
 import time
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 import pytest
 from cluster import Cluster
 from commands import SlurmCommands
-from probes import alive, kill_dispatcher, wait_until
+from far_side import FarSide, far_with, options_for
+from probes import Stops, alive, kill_dispatcher, wait_until
 from tasks import tasks
 from test_ends import begun, dispatch, end, handle
 
@@ -22,25 +22,15 @@ import covalent_core as ct
 from covalent_core import Status
 from covalent_core_slurm import SlurmExecutor, SlurmUnreachableError
 from covalent_core_slurm._folders import Folders
-from covalent_core_slurm._login_node import Finished, LocalShell, LoginNode
+from covalent_core_slurm._login_node import Finished, LoginNode
+from covalent_core_ssh import SSHHost
 
 TASKS = tasks()
 
 
 @pytest.fixture
-def commands(cluster: Cluster, home: Path, tmp_path: Path) -> SlurmCommands:
-    return SlurmCommands(tmp_path / "bin")
-
-
-@pytest.fixture
-def options(commands: SlurmCommands, tmp_path: Path) -> dict[str, Any]:
-    return {
-        "remote_workdir": str(tmp_path / "far"),
-        "slurm_path": str(commands.folder),
-        "poll_freq": 0.5,
-        "settle_seconds": 1,
-        "grace": 0.5,
-    }
+def options(options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "poll_freq": 0.5}
 
 
 def waiting(dispatch_id: str) -> str:
@@ -177,7 +167,27 @@ def test_an_sbatch_that_comes_late_starts_nothing(cluster, commands, options, tm
     wait_until(lambda: cluster.jobs(tmp_path))
     wait_until(lambda: cluster.living(tmp_path) == {})
 
+    assert commands.count("sbatch") == 1
     assert begun(tmp_path) == []
+
+
+def test_an_order_that_is_under_way_while_its_dispatcher_dies_is_carried_out_once(
+    cluster, commands, options, stops: Stops, home, tmp_path
+) -> None:
+    commands.hold_submissions(tmp_path / "let")
+    dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=SlurmExecutor(**options))
+    wait_until(lambda: commands.count("sbatch") == 1)
+    kill_dispatcher(home)
+    ct.get_result(dispatch_id)
+    before = len(stops.calls())
+    wait_until(lambda: any(call.hook == "find" for call in stops.calls()[before:]))
+    assert cluster.jobs(tmp_path) == {}
+    (tmp_path / "let").touch()
+    (tmp_path / "go").touch()
+
+    assert end(dispatch_id).status == Status.COMPLETED
+    assert commands.count("sbatch") == 1
+    assert len(cluster.jobs(tmp_path)) == 1
 
 
 def test_a_limit_of_jobs_in_the_queue_is_waited_out(cluster, commands, options, tmp_path) -> None:
@@ -342,20 +352,46 @@ def test_a_folder_that_somebody_else_has_made_for_a_job_is_refused(tmp_path) -> 
 # --- what stands before an answer -------------------------------------------------------------------------------
 
 
-class TalkingShell(LocalShell):
-    """A login shell whose scripts print something without a line break, a window title for example."""
+START_FILE = r"""
+export SQUEUE_PARTITION=spare SLURM_CLUSTERS=x9
+printf '\033]0;login1\007id ct 123 '
+printf 'Welcome ' >&2
+"""
 
-    async def run(self, command: str, input: bytes | None = None) -> Finished:
-        script = f"printf '\\033]0;login1\\007id ct 123 '; printf 'Welcome ' >&2; {command}"
-        return await super().run(f"sh -c {shlex.quote(script)}", input)
+
+def test_what_start_files_of_a_login_node_print_and_set_is_not_meant_for_us(tmp_path) -> None:
+    async def run(far: FarSide) -> Finished:
+        options = options_for(far, far.port)
+        login_node = LoginNode(SSHHost(str(options.pop("hostname")), **options))
+
+        try:
+            return await login_node.run("cat; env | grep -E '^(SQUEUE|SLURM)_'; echo error >&2; exit 3", b"answer\n")
+        finally:
+            await login_node.close()
+
+    # Without it bash takes itself for one that is started by hand.
+    with far_with(tmp_path / "far", {"SHLVL=2 ": ""}) as far:
+        (far.home / ".bashrc").write_text(START_FILE)
+        assert asyncio.run(run(far)) == Finished(3, b"answer\n", b"error\n")
 
 
-def test_what_a_login_script_prints_without_a_line_break_is_no_answer() -> None:
-    login_node = LoginNode()
-    login_node._shell = TalkingShell()
-    finished = asyncio.run(login_node.run("cat; echo error >&2; exit 3", b"answer\n"))
+#: What users and sites set for the commands of Slurm.
+MEANT_FOR_OTHERS = """
+SBATCH_JOB_NAME SBATCH_ARRAY_INX SBATCH_PARTITION SBATCH_MEM_PER_NODE SBATCH_TIMELIMIT SBATCH_WAIT SQUEUE_PARTITION
+SQUEUE_NAMES SQUEUE_ACCOUNT SQUEUE_QOS SQUEUE_FORMAT SQUEUE_FORMAT2 SQUEUE_SORT SQUEUE_STATES SCANCEL_NAME
+SCANCEL_PARTITION SCANCEL_STATE SCANCEL_INTERACTIVE SACCT_FORMAT SLURM_CLUSTERS SLURM_NTASKS SLURM_ARRAY_TASK_ID
+SLURM_MEM_PER_CPU
+""".split()
 
-    assert finished == Finished(3, b"answer\n", b"error\n")
+
+def test_only_what_says_where_the_cluster_is_reaches_the_commands(monkeypatch) -> None:
+    for name in (*MEANT_FOR_OTHERS, "SLURM_CONF"):
+        monkeypatch.setenv(name, "7")
+
+    finished = asyncio.run(LoginNode().run("env"))
+    reached = {line.partition("=")[0] for line in finished.stdout.decode().splitlines()}
+
+    assert reached & {*MEANT_FOR_OTHERS, "SLURM_CONF"} == {"SLURM_CONF"}
 
 
 def test_a_login_shell_that_does_not_run_a_command_has_given_no_answer() -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from getpass import getuser
 from pathlib import Path
@@ -46,6 +46,7 @@ class FarSide:
 
     Args:
         inside: The command in front of that of the sshd, which gives it surroundings of its own.
+        config: Its configuration, if that is another one.
 
     Attributes:
         home: The home directory of whoever logs in.
@@ -55,9 +56,15 @@ class FarSide:
     """
 
     def __init__(
-        self, folder: Path, address: str = "127.0.0.1", port: int | None = None, inside: Sequence[str] = ()
+        self,
+        folder: Path,
+        address: str = "127.0.0.1",
+        port: int | None = None,
+        inside: Sequence[str] = (),
+        config: str | None = None,
     ) -> None:
         self.folder = folder
+        self._config = config or CONFIG
         self.address = address
         self._inside = inside
         self.home = folder / "home"
@@ -77,7 +84,7 @@ class FarSide:
 
     def start(self) -> None:
         config = self.folder / "sshd_config"
-        config.write_text(CONFIG.format(address=self.address, port=self.port, folder=self.folder))
+        config.write_text(self._config.format(address=self.address, port=self.port, folder=self.folder))
 
         if os.getuid() == 0:
             # Where sshd puts its unprivileged part; Debian's service makes it.
@@ -273,6 +280,28 @@ def environment_of(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
 
     return b""
+
+
+@contextmanager
+def far_with(folder: Path, changes: Mapping[str, str], inside: Sequence[str] = ()) -> Iterator[FarSide]:
+    """Give an sshd of one's own with another configuration.
+
+    Args:
+        changes: What is replaced in it, and by what.
+    """
+    folder.mkdir()
+    config = CONFIG
+
+    for old, new in changes.items():
+        assert old in config
+        config = config.replace(old, new)
+
+    far = FarSide(folder, inside=inside, config=config)
+
+    try:
+        yield far
+    finally:
+        far.stop()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 import cloudpickle
 import far_side
 import pytest
-from far_side import FarSide, Line, options_for
+from far_side import Line, far_with, options_for
 from probes import alive, wait_until
 from tasks import count_until_told, dispatch_one, run_one, runs_in
 
@@ -34,24 +34,6 @@ INSIDE = "unshare --uts --pid --mount-proc --fork --kill-child"
 
 def named(host):
     return [*INSIDE.split(), "sh", "-c", f'hostname {host}; exec "$@"', "-"]
-
-
-@contextmanager
-def far_with(folder: Path, changes: dict[str, str], inside: list[str] | None = None):
-    """Have an sshd of its own with another configuration."""
-    folder.mkdir()
-
-    with pytest.MonkeyPatch.context() as patch:
-        for old, new in changes.items():
-            assert old in far_side.CONFIG
-            patch.setattr(far_side, "CONFIG", far_side.CONFIG.replace(old, new))
-
-        far = FarSide(folder, inside=inside or [])
-
-    try:
-        yield far
-    finally:
-        far.stop()
 
 
 @contextmanager
