@@ -55,6 +55,10 @@ def start_dispatcher(home: Home) -> None:
         return
 
     home.create()
+
+    if started is not None:
+        _note_signal(home, started.process)
+
     command = [sys.executable, "-m", "covalent_core", "serve", "--idle-seconds", _idle_seconds()]
 
     with open_private(home.log, "ab") as log:
@@ -89,10 +93,10 @@ def ensure_dispatcher(home: Home) -> None:
                 return
         elif _has_failed(home, before) or time.monotonic() > deadline:
             raise DispatcherError(_failure(home))
-        elif _failures.are_repeated(home):
+        elif failures := _failures.repeated(home):
             raise DispatcherError(
-                f"the dispatcher of {home.folder} fails each time it is started; the next call tries again. "
-                f"{_end_of_log(home)}"
+                f"the dispatcher of {home.folder} fails each time it is started ({failures}); the next call tries "
+                f"again. {_end_of_log(home)}"
             )
 
         start_dispatcher(home)
@@ -147,6 +151,14 @@ def _has_failed(home: Home, before: Started | None) -> bool:
     """Return whether what was started since has ended with an error, which it would do again; not if it was killed."""
     started = _started.get(home.folder)
     return started is not None and started is not before and (started.process.poll() or 0) > 0
+
+
+def _note_signal(home: Home, process: DetachedProcess) -> None:
+    """Note it if a dispatcher was ended by a signal other than those that tell it to end."""
+    signum = -(process.poll() or 0)
+
+    if signum > 0 and signum not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        _failures.note(home, signal.Signals(signum).name)
 
 
 def _failure(home: Home) -> str:

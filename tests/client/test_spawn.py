@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -71,6 +72,25 @@ def test_a_dispatcher_that_cannot_be_started_is_named(home: Path, monkeypatch: p
     process = spawn._started[home].process
     named = f"process {process.pid}, started with /bin/false, ended with exit code 1"
     assert str(caught.value).startswith(f"the dispatcher of {home} cannot be started: {named}. The end of {home}/")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGSEGV, signal.SIGKILL])
+def test_who_waits_is_told_of_dispatchers_that_are_ended_by_signals(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
+) -> None:
+    killing = f"import os, sys\nif 'serve' in sys.orig_argv: os.kill(os.getpid(), {signum})\n"
+    (tmp_path / "sitecustomize.py").write_text(killing)
+    monkeypatch.setattr(spawn, "DetachedProcess", DetachedProcess)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    find_home().create()
+
+    with pytest.raises(DispatcherError, match=rf"fails each time it is started \({signum.name}, {signum.name}\); the"):
+        ensure_dispatcher(find_home())
+
+    # It is said once: whoever has repaired it need not wait.
+    monkeypatch.delenv("PYTHONPATH")
+    ensure_dispatcher(find_home())
+    assert is_served(find_home())
 
 
 def test_no_dispatcher_serves_from_within_a_task(home: Path) -> None:

@@ -29,6 +29,9 @@ FOUND = {
     "an order that came too late, noticed while a dispatch is taken up": (
         "Case((Vertex(),), (), ((1, 'release is called', Kill()), (2, 'before a commit', Cancel())))"
     ),
+    "a cancel that nobody is told of while a hook waits to be called again": (
+        "Case((Vertex(),), ((0, 'run out of reach'),), ((1, 'run answers', Cancel(rings=False)),))"
+    ),
     "a dispatcher told to end while it takes up a sublattice that nobody wants any more": (
         "Case((Vertex(role='sublattice', graph=(Vertex(),)),), (), "
         "((1, 'before a sublattice', Tell()), (2, 'anywhere', Cancel(rings=False))))"
