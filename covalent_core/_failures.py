@@ -1,6 +1,6 @@
 """Dispatchers that have failed: each leaves its word, so that no client starts one after the other in silence.
 
-For one that was ended by a signal, as where memory is short, the client that has started it does so.
+For one that was ended by a signal, the client that has started it does so.
 """
 
 from __future__ import annotations

@@ -35,9 +35,12 @@ class Started:
 
     def may_take_lock(self, home: Home) -> bool:
         """Return whether it is still starting. One that has had the lock is ending, and how long that takes is open."""
+        return self.process.poll() is None and not self.has_served(home) and time.monotonic() - self.at < START_SECONDS
+
+    def has_served(self, home: Home) -> bool:
+        """Return whether it was the last to have the lock."""
         holder = last_holder(home)
-        has_had_it = holder is not None and holder.pid == self.process.pid
-        return self.process.poll() is None and not has_had_it and time.monotonic() - self.at < START_SECONDS
+        return holder is not None and holder.pid == self.process.pid
 
 
 #: What this process has started last, by the folder of the home.
@@ -57,7 +60,7 @@ def start_dispatcher(home: Home) -> None:
     home.create()
 
     if started is not None:
-        _note_signal(home, started.process)
+        _note_signal(home, started)
 
     command = [sys.executable, "-m", "covalent_core", "serve", "--idle-seconds", _idle_seconds()]
 
@@ -153,11 +156,13 @@ def _has_failed(home: Home, before: Started | None) -> bool:
     return started is not None and started is not before and (started.process.poll() or 0) > 0
 
 
-def _note_signal(home: Home, process: DetachedProcess) -> None:
-    """Note it if a dispatcher was ended by a signal other than those that tell it to end."""
-    signum = -(process.poll() or 0)
+def _note_signal(home: Home, started: Started) -> None:
+    """Note it if a dispatcher was ended by a signal that is no order to end, and no kill of one that served."""
+    signum = -(started.process.poll() or 0)
+    # Who kills one that serves wants to see it come back, however often.
+    orders = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *([signal.SIGKILL] if started.has_served(home) else [])}
 
-    if signum > 0 and signum not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    if signum > 0 and signum not in orders:
         _failures.note(home, signal.Signals(signum).name)
 
 

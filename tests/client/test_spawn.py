@@ -14,15 +14,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from probes import dispatchers_of
+from probes import dispatchers_of, wait_until
 from tasks import held
 
 import covalent_core as ct
+from covalent_core import _failures
 from covalent_core._client import spawn
 from covalent_core._client.spawn import Started, ensure_dispatcher, start_dispatcher
 from covalent_core._detached import DetachedProcess
 from covalent_core._home import find_home
-from covalent_core._lock import is_served, this_process
+from covalent_core._lock import is_served, last_holder, this_process
 from covalent_core.errors import DispatcherError
 
 
@@ -91,6 +92,21 @@ def test_who_waits_is_told_of_dispatchers_that_are_ended_by_signals(
     monkeypatch.delenv("PYTHONPATH")
     ensure_dispatcher(find_home())
     assert is_served(find_home())
+
+
+def test_one_that_is_killed_while_it_serves_is_brought_back_however_often(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawn, "DetachedProcess", DetachedProcess)
+    find_home().create()
+
+    for _ in range(3):
+        ensure_dispatcher(find_home())
+        holder = last_holder(find_home())
+        assert holder is not None and holder.signal(signal.SIGKILL)
+        wait_until(lambda: not is_served(find_home()))
+
+    assert _failures.repeated(find_home()) is None
 
 
 def test_no_dispatcher_serves_from_within_a_task(home: Path) -> None:
