@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         fetch_results,
         read_outcome,
     )
+    from covalent_core.backend.sharing import Shared
     from covalent_core.backend.states import State, States
     from covalent_core.backend.together import Together
     from covalent_core.backend.watch import Watch
@@ -58,6 +59,7 @@ __all__ = [
     "Over",
     "Place",
     "ProcessHandle",
+    "Shared",
     "SharedFolder",
     "State",
     "States",
@@ -93,6 +95,7 @@ _HOMES = {
     "PROCESS": "_runner.protocol",
     "Place": "backend.processes",
     "ProcessHandle": "backend.processes",
+    "Shared": "backend.sharing",
     "SharedFolder": "backend.folder",
     "State": "backend.states",
     "States": "backend.states",

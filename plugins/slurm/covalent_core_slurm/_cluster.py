@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
-from covalent_core.backend import Together
+from covalent_core.backend import Shared, Together
 from covalent_core_slurm._answers import JobRecord
 from covalent_core_slurm._cancels import Cancels
 from covalent_core_slurm._commands import Commands
@@ -17,9 +15,6 @@ from covalent_core_slurm._sbatch import Sbatch
 
 if TYPE_CHECKING:
     from covalent_core_ssh import SSHHost
-
-#: Those in use, by the event loop that they belong to and by how they are reached.
-_clusters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Cluster]] = WeakKeyDictionary()
 
 
 class Cluster:
@@ -42,7 +37,6 @@ class Cluster:
         self.recalls: Together[tuple[str, str], JobRecord | None] = Together(
             self.commands.recall, moment=0.2, longest=5.0
         )
-        self.users = 0
 
     async def close(self) -> None:
         """Look no more, and leave the login node."""
@@ -51,26 +45,5 @@ class Cluster:
         await self.login_node.close()
 
 
-def join(host: SSHHost | None, slurm_path: str, poll_freq: float) -> Cluster:
-    """Return the cluster that is reached in this way, until who joined leaves it."""
-    reached = (host, slurm_path, poll_freq)
-    clusters, key = _clusters.setdefault(asyncio.get_running_loop(), {}), repr(reached)
-
-    if key not in clusters:
-        clusters[key] = Cluster(*reached)
-
-    clusters[key].users += 1
-    return clusters[key]
-
-
-async def leave(cluster: Cluster) -> None:
-    """Use a cluster no more; the last one closes it."""
-    cluster.users -= 1
-
-    if not cluster.users:
-        clusters = _clusters[asyncio.get_running_loop()]
-
-        for key in [key for key, value in clusters.items() if value is cluster]:
-            del clusters[key]
-
-        await cluster.close()
+#: Those in use.
+clusters = Shared(Cluster, Cluster.close)

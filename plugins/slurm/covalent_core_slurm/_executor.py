@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from covalent_core import Job, Perhaps, Results, hookimpl
 from covalent_core.errors import ExecutorError
 from covalent_core_slurm._answers import key_of
-from covalent_core_slurm._cluster import join, leave
+from covalent_core_slurm._cluster import clusters
 from covalent_core_slurm._job_files import JobFiles
 from covalent_core_slurm._script import Script, check_options, check_spread, check_variables, sbatch_options
 from covalent_core_slurm._stay import KILL_WAIT, Stay
@@ -125,13 +125,13 @@ class SlurmExecutor:
         )
 
     async def __aenter__(self) -> SlurmExecutor:
-        self._cluster = join(self._host(), self.slurm_path, self.poll_freq)
+        self._cluster = clusters.join(self._host(), self.slurm_path, self.poll_freq)
         self._submissions = Submissions(self._cluster.sbatch, self._script)
         self._void_orders: dict[str, int] = {}
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await leave(self._cluster)
+        await clusters.leave(self._cluster)
 
     @hookimpl
     def pickle(self, job: Job) -> None:

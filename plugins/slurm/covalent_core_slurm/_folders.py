@@ -27,14 +27,17 @@ esac
 pwd -P
 """
 
-#: Makes the folders of jobs. Nobody else can have made one that we own, nor put a link there.
+#: Makes the folders of jobs, many in few processes. Nobody else can have made one that we own, nor put a link there.
 _MAKE = """
 umask 077
-while read -r folder; do
-    mkdir "$folder" 2>/dev/null
+set --
+while read -r folder; do set -- "$@" "$folder"; done
+mkdir "$@" 2>/dev/null
+for folder in "$@"; do
     [ -O "$folder" ] && [ ! -L "$folder" ] || { echo "$folder cannot be made, or is not ours" >&2; exit 1; }
-    mkdir -p "$folder/results" || exit
+    set -- "$@" "$folder/results"
 done
+mkdir -p "$@"
 """
 
 #: Prints the end of what the script of a job has written, or Slurm where an element of an array did not come to it.
@@ -44,23 +47,35 @@ cd {folder} || exit 0
 cat submitted.* | grep -v void | while read -r name place; do tail -c 2000 "../$name/$place.out"; done
 """
 
-#: Sees to it that jobs never begin, and removes their folders where that is wanted. What a removed one is called while
-#: it is being removed: nothing that comes late finds half of it.
+#: Sees to it that jobs never begin, and removes their folders where that is wanted: many in few processes, for those
+#: of a large array are released at once.
 _RELEASE = """
+set --
 while read -r folder; do
-    ticket=${{folder##*/}}
-    if [ -d "$folder" ]; then ( cd "$folder" && {{ {bar}; }} ) || exit 1; fi
+    ticket=${{folder##*/}}; workdir=${{folder%/*}}
+    if [ -d "$folder" ]; then
+        cd "$folder" && {bar} || exit 1
+    fi
     {remove}
 done
-"""
-_REMOVE = """
-    cat "$folder"/submitted.* 2>/dev/null | grep -v void | while read -r name place; do
-        rm -f "$folder/../$name/$place.out"; rmdir "$folder/../$name" 2>/dev/null
-    done
-    [ ! -e "$folder" ] || mv "$folder" "$folder.gone"
-    rm -rf "$folder.gone" || exit 1
+[ $# = 0 ] || rm -rf "$@" || exit 1
+last=
+for path in "$@"; do
+    array=${{path%/*.out}}
+    [ "$array" = "$path" ] || [ "$array" = "$last" ] || [ ! -d "$array" ] || rmdir "$array" 2>/dev/null
+    last=$array
+done
 """
 
+#: What a folder is called while it is being removed: nothing that comes late finds half of it.
+_REMOVE = """
+    for note in "$folder"/submitted.*; do
+        [ -e "$note" ] && read -r name place < "$note" && [ "$name" != void ] || continue
+        set -- "$@" "$workdir/$name/$place.out"
+    done
+    [ ! -e "$folder" ] || mv "$folder" "$folder.gone"
+    set -- "$@" "$folder.gone"
+"""
 
 #: How much of what a task writes is read while it runs.
 OUTPUT_BYTES = 65536

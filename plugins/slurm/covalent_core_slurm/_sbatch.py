@@ -15,7 +15,10 @@ from covalent_core_slurm._script import Options, render
 from covalent_core_slurm.errors import SlurmError, SlurmRefusedError, SlurmUnreachableError
 
 #: Sees to it that a job whose folder this is never begins, if it has not.
-BAR = f'mkdir -p results && ln -s {NOBODY} "results/$ticket.process" 2>/dev/null; [ -L "results/$ticket.process" ]'
+BAR = f"""{{ [ -d results ] || mkdir results; }} && {{
+    [ -L "results/$ticket.process" ] || ln -s {NOBODY} "results/$ticket.process" 2>/dev/null
+    [ -L "results/$ticket.process" ]
+}}"""
 
 #: Submits jobs once, however often and by whomever it is run: of the file `submitted` with the number of the order one
 #: is the author. The ids are in files before anybody is told of them, and a job that must not start any more by then is

@@ -84,7 +84,7 @@ class Agent:
 
         return {"complete": True} if complete else {"complete": False, "log": _read_log(folder)}
 
-    def read_end(self, ticket: str, folder: str, name: str) -> Answer:
+    def read_end(self, ticket: str, folder: str, handle: str, name: str) -> Answer:
         """Return the end of what a task writes, None if it has ended meanwhile."""
         try:
             return {"content": read_end(JobFolder(folder, ticket).prefix + name).decode("latin-1")}
