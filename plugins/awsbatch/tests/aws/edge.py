@@ -1,0 +1,145 @@
+"""Where requests arrive: counted, spoilt where a test wants that, checked, and given to their service."""
+
+from __future__ import annotations
+
+import io
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .answers import Answer, refusal
+from .faults import Calls, Fault, Faults
+from .request import Request
+from .signatures import SignatureError, check
+
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Any], Iterable[bytes]]
+Service = Callable[[Request], Answer]
+OWN_PATH = "/_aws/"
+
+
+class Edge:
+    """A WSGI application before all others.
+
+    Args:
+        local: Answers what is of the endpoint itself, below ``/_``; it is neither counted nor checked.
+        batch: Answers what is for AWS Batch.
+        moto: All else.
+        verify: Checks who sent a request.
+    """
+
+    def __init__(self, local: Service, batch: Service, moto: Wsgi, verify: Callable[[Request], None]) -> None:
+        self._local, self._batch, self._moto, self._verify = local, batch, moto, verify
+        self.faults = Faults()
+        self.calls = Calls()
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Answer one request."""
+        request = Request.of(environ)
+        stream = environ["wsgi.input"]
+
+        if request.path.startswith("/_"):
+            request.body = _read(stream, request)
+            return _send(self._local(request), start_response)
+
+        answer = self._answer(request, stream, environ)
+
+        if answer is None:
+            # The client sees a connection that ends without an answer.
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            raise ConnectionResetError("closed by a fault")
+
+        return _send(answer, start_response)
+
+    def _answer(self, request: Request, stream: Any, environ: Environ) -> Answer | None:
+        """Return what is answered, None if nothing is."""
+        if request.service != "s3":
+            request.body = _read(stream, request)
+
+        fault = self.faults.of(request)
+        self.calls.arrive(request.operation)
+
+        if fault is None:
+            return self._serve(request, stream, environ)
+
+        if fault.kind == "cut_upload":
+            stream.read(int(request.headers.get("content-length", 0)) // 2)
+            return None
+
+        if fault.kind == "unreached":
+            return None
+
+        return self._spoil(fault, request, stream, environ)
+
+    def _spoil(self, fault: Fault, request: Request, stream: Any, environ: Environ) -> Answer | None:
+        error = refusal(request.service, fault.code, fault.message, fault.status)
+
+        if fault.kind in ("refused", "rate"):
+            _read(stream, request)
+            return error
+
+        if fault.kind == "late":
+            time.sleep(fault.seconds)
+
+        answer = self._serve(request, stream, environ)
+
+        if fault.kind == "slow":
+            time.sleep(fault.seconds)
+
+        if fault.kind == "cut_answer":
+            return _cut(answer, environ)
+
+        return {"failed": error, "lost": None}.get(fault.kind, answer)
+
+    def _serve(self, request: Request, stream: Any, environ: Environ) -> Answer:
+        request.body = request.body or _read(stream, request)
+        operation = request.operation
+
+        try:
+            self._verify(request)
+            answer = self._batch(request) if request.service == "batch" else self._of_moto(environ, request.body)
+        except SignatureError as error:
+            answer = refusal(request.service, error.code, error.message, error.status)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            answer = refusal(request.service, "InternalFailure", f"the endpoint broke: {error!r}", 500)
+
+        self.calls.reach(operation, answer.status)
+        return answer
+
+    def _of_moto(self, environ: Environ, body: bytes) -> Answer:
+        """Let moto answer."""
+        begun: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _exc: Any = None) -> None:
+            begun[:] = [int(status.split()[0]), headers]
+
+        environ["wsgi.input"] = io.BytesIO(body)
+        chunks = self._moto(environ, start_response)
+        text = b"".join(chunks)
+        return Answer(begun[0], begun[1], text)
+
+
+def _read(stream: Any, request: Request) -> bytes:
+    if "transfer-encoding" in request.headers:
+        return bytes(stream.read())
+
+    return bytes(stream.read(int(request.headers.get("content-length", 0))))
+
+
+def _cut(answer: Answer, environ: Environ) -> None:
+    """Write half of an answer, as it would have been."""
+    head = f"HTTP/1.1 {answer.status} OK\r\nContent-Length: {len(answer.body)}\r\n\r\n".encode()
+    environ["werkzeug.socket"].sendall(head + answer.body[: len(answer.body) // 2])
+
+
+def _send(answer: Answer, start_response: Any) -> Iterable[bytes]:
+    headers = [(name, value) for name, value in answer.headers if name.lower() != "content-length"]
+    kept = [value for name, value in answer.headers if name.lower() == "content-length"]
+    # HEAD has the length of what it does not send.
+    length = str(len(answer.body)) if answer.body or not kept else kept[0]
+    start_response(f"{answer.status} -", [*headers, ("Content-Length", length)])
+    return [answer.body]
