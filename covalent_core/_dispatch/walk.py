@@ -50,6 +50,7 @@ class Walk:
         on_child: Callable[[], None],
     ) -> None:
         self.dispatch_id = str(stored.dispatch.dispatch_id)
+        self._lattice = str(stored.dispatch.name)
         self.parent = (stored.dispatch.parent_dispatch_id, stored.dispatch.parent_node_id)
         self.timeout = stored.dispatch.timeout
         self.deadline = None if self.timeout is None else (stored.dispatch.started or now()) + self.timeout
@@ -160,7 +161,7 @@ class Walk:
 
             first = members[0]
             ticket = f"ct-{self.dispatch_id.replace('-', '')}-{first.node_id}-{first.jobs}"
-            job = Job(self.dispatch_id, ticket, first.attempt, tuple(map(self._task_call, members)))
+            job = Job(self.dispatch_id, ticket, first.attempt, tuple(map(self._task_call, members)), lattice=self._lattice)
             self._submit(members, job)
 
     async def _start_later(self, node: WalkNode) -> None:
@@ -176,7 +177,7 @@ class Walk:
 
     def _resume(self, row: Any, members: list[int]) -> None:
         nodes = [self._graph.nodes[node_id] for node_id in members]
-        job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)))
+        job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)), lattice=self._lattice)
         job.location, job.job_handle = row.location, row.handle
         payload = None if row.payload is None or row.location is not None else self._open(row.payload)
         # One that is NEW_OBJECT again is to be given to another job; one with a dispatch of its own needs this no more.
