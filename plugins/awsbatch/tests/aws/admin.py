@@ -28,7 +28,7 @@ class Admin:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._commands: dict[str, Callable[[Settings], Any]] = {
-            "turn": self._turn,
+            "turn": lambda settings: server.knobs.turn(**settings),
             "fault": lambda settings: server.edge.faults.add(Fault(**settings)),
             "clear_faults": lambda settings: server.edge.faults.clear(),
             "calls": self._calls,
@@ -38,6 +38,7 @@ class Admin:
             "broken": lambda settings: server.broken,
         }
         self._in_loop: dict[str, Callable[[Settings], Coroutine[Any, Any, Any]]] = {
+            "reset": lambda settings: server.clear(),
             "hold": self._hold,
             "release": self._release,
             "environment": self._environment,
@@ -66,12 +67,6 @@ class Admin:
 
         return self._commands[command](settings)
 
-    def _turn(self, settings: Settings) -> None:
-        if settings.pop("reset", False):
-            self._server.knobs.reset()
-
-        self._server.knobs.turn(**settings)
-
     def _calls(self, settings: Settings) -> Settings:
         calls = self._server.edge.calls
         return {"received": calls.received, "reached": calls.reached, "log": calls.log}
@@ -81,10 +76,6 @@ class Admin:
         batch = self._server.batch(settings["region"])
         queue = batch.queues.queue(settings["queue"])
         queue.held, queue.held_because = True, settings["reason"]
-        waiting = (job for job in batch.jobs.values() if job.queue is queue and job.status == "RUNNABLE")
-
-        if (head := next(waiting, None)) is not None:
-            head.become("RUNNABLE", settings["reason"])
 
     async def _release(self, settings: Settings) -> None:
         queue = self._server.batch(settings["region"]).queues.queue(settings["queue"])
@@ -93,8 +84,10 @@ class Admin:
 
     async def _environment(self, settings: Settings) -> None:
         """Give a compute environment a status."""
-        environment = self._server.batch(settings["region"]).queues.environment(settings["name"])
+        queues = self._server.batch(settings["region"]).queues
+        environment = queues.environment(settings["name"])
         environment.status, environment.status_reason = settings["status"], settings["reason"]
+        queues.serve()
 
     async def _plan(self, settings: Settings) -> None:
         plans = self._server.batch(settings.pop("region")).plans
@@ -109,7 +102,7 @@ class Admin:
         batch.end(batch.jobs[settings["job"]], settings["way"])
 
     async def _wait(self, settings: Settings) -> None:
-        """Return when all of these jobs have one of these statuses, and children that are to come have come."""
+        """Return when all of these jobs have one of these statuses."""
         batch = self._server.batch(settings["region"])
         jobs = [batch.jobs[id_] for id_ in settings["jobs"]]
         waits = [job.reaches(tuple(settings["statuses"])) for job in jobs]

@@ -50,6 +50,8 @@ class Aws:
         self.url, self.access_key, self.secret_key = announced
         self.pid = self._process.pid
         self.processes = Processes(self.url)
+        self._session = self.session()
+        self._clients: dict[str, Any] = {}
 
     def stop(self) -> None:
         """End it, and every job with it.
@@ -70,6 +72,9 @@ class Aws:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
+        for client in self._clients.values():
+            client.close()
+
     # What a client of AWS has
 
     def environment(self) -> dict[str, str]:
@@ -88,8 +93,12 @@ class Aws:
 
     def client(self, service: str, **config: Any) -> Any:
         """Return a client that sends everything once only, unless ``config`` says otherwise."""
+        if not config and service in self._clients:
+            return self._clients[service]
+
         once = {"retries": {"total_max_attempts": 1}, "read_timeout": 30, **config}
-        return self.session().client(service, endpoint_url=self.url, config=botocore.config.Config(**once))
+        made = self._session.client(service, endpoint_url=self.url, config=botocore.config.Config(**once))
+        return made if config else self._clients.setdefault(service, made)
 
     def credentials(self, seconds: float) -> dict[str, Any]:
         """Return temporary credentials that die after this time: access_key, secret_key, token, expires."""
@@ -131,10 +140,11 @@ class Aws:
         self._ask("turn", **knobs)
 
     def reset(self) -> None:
-        """Turn all knobs back, let no fault happen any more, and count from 0."""
-        self._ask("turn", reset=True)
-        self._ask("clear_faults")
-        self._ask("clear_calls")
+        """End and forget all jobs, turn all knobs back, let no fault happen any more, and count calls from 0.
+
+        Queues, definitions, roles and all that is in S3 stay.
+        """
+        self._ask("reset")
 
     def fault(self, operation: str, kind: str, **settings: Any) -> None:
         """Let something go wrong on the way; see ``faults.Fault``."""
@@ -174,6 +184,20 @@ class Aws:
             RuntimeError: That took too long; the text says what they have.
         """
         self._ask("wait", jobs=jobs, statuses=list(statuses), timeout=timeout, region=self.region)
+
+    def objects(self, bucket: str) -> list[str]:
+        """Return the keys of all objects."""
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def uploads(self, bucket: str) -> list[str]:
+        """Return the keys of all multipart uploads that are neither complete nor aborted."""
+        return [entry["Key"] for entry in self.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+
+    def definitions(self, status: str = "ACTIVE") -> list[str]:
+        """Return the ARNs of all job definitions of this status."""
+        pages = self.client("batch").get_paginator("describe_job_definitions").paginate(status=status)
+        return [entry["jobDefinitionArn"] for page in pages for entry in page["jobDefinitions"]]
 
     def calls(self) -> Counter[str]:
         """Return how many requests came, by the name of the operation."""

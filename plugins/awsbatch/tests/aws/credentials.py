@@ -34,11 +34,10 @@ class Key:
 
 
 class Credentials:
-    """The keys of one account: those that the endpoint gave away, and moto's."""
+    """The keys that the endpoint gave away."""
 
-    def __init__(self, knobs: Knobs, account: str) -> None:
+    def __init__(self, knobs: Knobs) -> None:
         self._knobs = knobs
-        self._account = account
         self._keys: dict[str, Key] = {}
         self._roles: dict[str, str] = {}
         self.user = self.issue(None)
@@ -61,8 +60,8 @@ class Credentials:
         self._keys.pop(access_key, None)
 
     def find(self, access_key: str) -> Key | None:
-        """Return this key, None if nobody has it."""
-        return self._keys.get(access_key) or self._of_moto(access_key)
+        """Return this key, None if it is none of these."""
+        return self._keys.get(access_key)
 
     def address_for(self, role: str) -> str:
         """Return the path at which a container gets the credentials of its role."""
@@ -88,24 +87,3 @@ class Credentials:
             "Token": key.token,
             "Expiration": expires,
         }
-
-    def has_role(self, arn: str) -> bool:
-        """Whether IAM has this role."""
-        from moto.iam.models import iam_backends
-
-        return any(role.arn == arn for role in iam_backends[self._account]["aws"].roles.values())
-
-    def _of_moto(self, access_key: str) -> Key | None:
-        """A key that IAM or STS of moto gave away."""
-        from moto.iam.models import iam_backends
-        from moto.sts.models import sts_backends
-
-        role = sts_backends[self._account]["aws"].get_assumed_role_from_access_key(access_key)
-
-        if role is not None:
-            expires = role.expiration.replace(tzinfo=timezone.utc).timestamp()
-            return Key(access_key, role.secret_access_key, role.session_token, expires)
-
-        user = iam_backends[self._account]["aws"].get_all_access_keys_for_all_users()
-        found = next((key for key in user if key.access_key_id == access_key), None)
-        return None if found is None else Key(access_key, found.secret_access_key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import socket
 import sys
 import time
@@ -13,10 +12,9 @@ from typing import Any
 from .answers import Answer, refusal
 from .faults import Calls, Fault, Faults
 from .request import Request
-from .signatures import SignatureError, check
+from .signatures import SignatureError
 
 Environ = dict[str, Any]
-Wsgi = Callable[[Environ, Any], Iterable[bytes]]
 Service = Callable[[Request], Answer]
 OWN_PATH = "/_aws/"
 
@@ -31,7 +29,13 @@ class Edge:
         verify: Checks who sent a request.
     """
 
-    def __init__(self, local: Service, batch: Service, moto: Wsgi, verify: Callable[[Request], None]) -> None:
+    def __init__(
+        self,
+        local: Service,
+        batch: Service,
+        moto: Callable[[Environ, bytes], Answer],
+        verify: Callable[[Request], None],
+    ) -> None:
         self._local, self._batch, self._moto, self._verify = local, batch, moto, verify
         self.faults = Faults()
         self.calls = Calls()
@@ -56,51 +60,49 @@ class Edge:
 
     def _answer(self, request: Request, stream: Any, environ: Environ) -> Answer | None:
         """Return what is answered, None if nothing is."""
+        # The operation of all but S3 may be in the body.
         if request.service != "s3":
             request.body = _read(stream, request)
 
         fault = self.faults.of(request)
         self.calls.arrive(request.operation)
 
-        if fault is None:
-            return self._serve(request, stream, environ)
+        if fault is not None and fault.kind in ("cut_upload", "unreached"):
+            if fault.kind == "cut_upload" and not request.body:
+                stream.read(int(request.headers.get("content-length", 0)) // 2)
 
-        if fault.kind == "cut_upload":
-            stream.read(int(request.headers.get("content-length", 0)) // 2)
             return None
 
-        if fault.kind == "unreached":
-            return None
+        if request.service == "s3":
+            request.body = _read(stream, request)
 
-        return self._spoil(fault, request, stream, environ)
+        return self._serve(request, environ) if fault is None else self._spoil(fault, request, environ)
 
-    def _spoil(self, fault: Fault, request: Request, stream: Any, environ: Environ) -> Answer | None:
-        error = refusal(request.service, fault.code, fault.message, fault.status)
+    def _spoil(self, fault: Fault, request: Request, environ: Environ) -> Answer | None:
+        error = refusal(request.service, *fault.error_of(request.service))
 
         if fault.kind in ("refused", "rate"):
-            _read(stream, request)
             return error
 
         if fault.kind == "late":
             time.sleep(fault.seconds)
 
-        answer = self._serve(request, stream, environ)
+        answer = self._serve(request, environ)
 
         if fault.kind == "slow":
             time.sleep(fault.seconds)
 
         if fault.kind == "cut_answer":
-            return _cut(answer, environ)
+            _send_half(answer, environ)
 
-        return {"failed": error, "lost": None}.get(fault.kind, answer)
+        return {"failed": error, "lost": None, "cut_answer": None}.get(fault.kind, answer)
 
-    def _serve(self, request: Request, stream: Any, environ: Environ) -> Answer:
-        request.body = request.body or _read(stream, request)
+    def _serve(self, request: Request, environ: Environ) -> Answer:
         operation = request.operation
 
         try:
             self._verify(request)
-            answer = self._batch(request) if request.service == "batch" else self._of_moto(environ, request.body)
+            answer = self._batch(request) if request.service == "batch" else self._moto(environ, request.body)
         except SignatureError as error:
             answer = refusal(request.service, error.code, error.message, error.status)
         except Exception as error:
@@ -110,18 +112,6 @@ class Edge:
         self.calls.reach(operation, answer.status)
         return answer
 
-    def _of_moto(self, environ: Environ, body: bytes) -> Answer:
-        """Let moto answer."""
-        begun: list[Any] = []
-
-        def start_response(status: str, headers: list[tuple[str, str]], _exc: Any = None) -> None:
-            begun[:] = [int(status.split()[0]), headers]
-
-        environ["wsgi.input"] = io.BytesIO(body)
-        chunks = self._moto(environ, start_response)
-        text = b"".join(chunks)
-        return Answer(begun[0], begun[1], text)
-
 
 def _read(stream: Any, request: Request) -> bytes:
     if "transfer-encoding" in request.headers:
@@ -130,7 +120,7 @@ def _read(stream: Any, request: Request) -> bytes:
     return bytes(stream.read(int(request.headers.get("content-length", 0))))
 
 
-def _cut(answer: Answer, environ: Environ) -> None:
+def _send_half(answer: Answer, environ: Environ) -> None:
     """Write half of an answer, as it would have been."""
     head = f"HTTP/1.1 {answer.status} OK\r\nContent-Length: {len(answer.body)}\r\n\r\n".encode()
     environ["werkzeug.socket"].sendall(head + answer.body[: len(answer.body) // 2])

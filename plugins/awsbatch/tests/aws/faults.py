@@ -13,6 +13,17 @@ from .request import Request
 
 Kind = Literal["refused", "failed", "lost", "unreached", "late", "slow", "cut_upload", "cut_answer", "rate"]
 KINDS = ("refused", "failed", "lost", "unreached", "late", "slow", "cut_upload", "cut_answer", "rate")
+# How services say that it was too much, and that they have failed.
+_THROTTLED = {
+    "batch": ("TooManyRequestsException", "Too Many Requests", 429),
+    "s3": ("SlowDown", "Please reduce your request rate.", 503),
+    "": ("ThrottlingException", "Rate exceeded", 400),
+}
+_FAILED = {
+    "batch": ("ServerException", "Internal Server Error", 500),
+    "s3": ("InternalError", "We encountered an internal error. Please try again.", 500),
+    "": ("InternalFailure", "Internal Server Error", 500),
+}
 
 
 @dataclass
@@ -27,6 +38,8 @@ class Fault:
             waits or not. ``slow``: the service does it at once and the answer takes ``seconds``. ``cut_upload``: the
             connection is closed in the middle of the body. ``cut_answer``: in the middle of the answer. ``rate``: the
             error is answered to what is more than ``per_second``.
+        code: Of the error, with ``message`` and ``status``; else what the service itself says when it throttles or
+            fails.
         target: Only requests with this text in their path or body.
         skip: So many pass first.
         times: So many get it; None is all.
@@ -35,9 +48,9 @@ class Fault:
 
     operation: str
     kind: Kind
-    code: str = "ThrottlingException"
-    message: str = "Rate exceeded"
-    status: int = 429
+    code: str = ""
+    message: str = ""
+    status: int = 0
     seconds: float = 0.0
     per_second: float = 5.0
     target: str = ""
@@ -71,6 +84,12 @@ class Fault:
 
         self.hits += 1
         return True
+
+    def error_of(self, service: str) -> tuple[str, str, int]:
+        """Return code, message and HTTP status of what is answered."""
+        usual = _FAILED if self.kind == "failed" else _THROTTLED
+        code, message, status = usual.get(service, usual[""])
+        return self.code or code, self.message or message, self.status or status
 
     def show(self) -> dict[str, Any]:
         """Return it as JSON can have it."""

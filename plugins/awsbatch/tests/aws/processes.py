@@ -25,7 +25,9 @@ class Processes:
 
                 if namespace != os.readlink("/proc/self/ns/pid"):
                     namespaces[namespace].append(pid)
-                    jobs.update({namespace: job for job in self._job_of(pid)})
+
+                    if (job := self._job_of(pid)) is not None:
+                        jobs[namespace] = job
 
         return {job: sorted(namespaces[namespace]) for namespace, job in jobs.items()}
 
@@ -33,11 +35,8 @@ class Processes:
         """Return the process ids of this job."""
         return self.by_job().get(job, [])
 
-    def _job_of(self, pid: int) -> list[str]:
+    def _job_of(self, pid: int) -> str | None:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-
-        if self._mark not in variables:
-            return []
-
         name = b"AWS_BATCH_JOB_ID="
-        return [variable.removeprefix(name).decode() for variable in variables if variable.startswith(name)]
+        named = (variable.removeprefix(name).decode() for variable in variables if variable.startswith(name))
+        return next(named, None) if self._mark in variables else None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import signal
-import sys
 import tempfile
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +19,9 @@ from .batch import Batch
 from .batch.errors import ApiError
 from .batch.protocol import check_answer, parse
 from .credentials import Credentials
-from .edge import Edge, Environ
+from .edge import Edge
 from .knobs import Knobs
+from .moto_services import MotoServices
 from .request import Request
 
 ACCOUNT = "123456789012"
@@ -45,11 +44,11 @@ class Server:
         self._regions: dict[str, Batch] = {}
         self.broken: list[str] = []
         self.knobs = Knobs()
-        self.credentials = Credentials(self.knobs, ACCOUNT)
-        verify = lambda request: signatures.check(request, self.credentials)  # noqa: E731
-        self.edge = Edge(Admin(self).answer, self._answer_batch, _Moto(), verify)
+        self.credentials = Credentials(self.knobs)
+        self._moto = MotoServices(ACCOUNT)
+        self.edge = Edge(Admin(self).answer, self._answer_batch, self._moto.answer, self._verify)
         self._http = make_server("127.0.0.1", 0, self.edge, threaded=True, request_handler=_Handler)
-        self._http.daemon_threads = True
+        self._http.daemon_threads = True  # type: ignore[attr-defined]
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         loop.set_exception_handler(self._note)
 
@@ -61,13 +60,26 @@ class Server:
         """Return the Batch of a region. Only in the loop."""
         if region not in self._regions:
             folder = self._folder / region
-            self._regions[region] = Batch(folder, self.knobs, self.credentials, ACCOUNT, region, self.url)
+            own = self.knobs, self.credentials, self._moto
+            self._regions[region] = Batch(folder, *own, ACCOUNT, region, self.url)
 
         return self._regions[region]
 
     def in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this where the jobs live, and return what comes of it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def clear(self) -> None:
+        """End and forget all jobs, turn the knobs back, let no fault happen any more, and count from 0."""
+        for batch in self._regions.values():
+            await batch.clear()
+
+        self.knobs.reset()
+        self.edge.faults.clear()
+        self.edge.calls.clear()
+
+    def _verify(self, request: Request) -> None:
+        signatures.check(request, lambda key: self.credentials.find(key) or self._moto.find_key(key))
 
     def _answer_batch(self, request: Request) -> Answer:
         try:
@@ -89,29 +101,6 @@ class Server:
         loop.default_exception_handler(context)
 
 
-class _Moto:
-    """moto's application, which takes a second to import: it is there when it is needed."""
-
-    def __init__(self) -> None:
-        self._application: Any = None
-        self._importing = threading.Thread(target=self._import, daemon=True)
-        self._importing.start()
-
-    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        """Answer one request."""
-        self._importing.join()
-        answer: Iterable[bytes] = self._application(environ, start_response)
-        return answer
-
-    def _import(self) -> None:
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-        self._application = DomainDispatcherApplication(create_backend_app)
-
-        for module in ("s3", "logs"):
-            importlib.import_module(f"moto.{module}.models")
-
-
 async def _main() -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
@@ -125,8 +114,7 @@ async def _main() -> None:
         user = server.credentials.user
         print(server.url, user.access_key, user.secret_key, flush=True)
         await over.wait()
-        # Containers that still run are killed with the process that started them.
-        sys.stdout.flush()
+        await server.clear()
 
 
 def main() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from .credentials import Credentials, Key
+from .credentials import Key
 from .request import Request
 
 MOST_SKEW = 15 * 60
@@ -34,14 +35,14 @@ class _Signed:
     valid_for: int | None
 
 
-def check(request: Request, credentials: Credentials) -> None:
+def check(request: Request, find_key: Callable[[str], Key | None]) -> None:
     """Check who sent a request.
 
     Raises:
         SignatureError: Nobody did whose key is known and alive, or it was changed on the way.
     """
     signed = _presigned(request) if "X-Amz-Signature" in request.query else _signed(request)
-    key = _key(request, signed, credentials)
+    key = _key(request, signed, find_key(signed.credential.partition("/")[0]))
     _check_time(signed)
     _check_headers(request, signed)
     _check_body(request)
@@ -98,8 +99,7 @@ def _signed(request: Request) -> _Signed:
     )
 
 
-def _key(request: Request, signed: _Signed, credentials: Credentials) -> Key:
-    key = credentials.find(signed.credential.partition("/")[0])
+def _key(request: Request, signed: _Signed, key: Key | None) -> Key:
     on_s3 = request.service == "s3"
 
     if key is None:

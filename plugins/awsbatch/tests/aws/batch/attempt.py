@@ -6,12 +6,13 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .container import Running
-from .ends import ENDS, EXITED, OVERRIDES_TOO_LONG, TIMED_OUT, End, Plan, cannot_pull, cannot_start
+from .ends import ENDS, EXITED, OVERRIDES_TOO_LONG, TIMED_OUT, TOO_MANY_TAGS, End, Plan, cannot_pull, cannot_start
 from .images import Image, ImageNotFoundError
-from .jobs import Attempt, Job, new_task_id, now
+from .jobs import Attempt, Job, now
 from .logs import DEFAULT_GROUP
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .service import Batch
 
 MOST_OVERRIDES = 8192
+MOST_TAGS = 50
 
 
 async def attempt(batch: Batch, job: Job, environment: ComputeEnvironment) -> End | None:
@@ -43,10 +45,9 @@ async def attempt(batch: Batch, job: Job, environment: ComputeEnvironment) -> En
 def _new_attempt(job: Job, environment: ComputeEnvironment) -> Attempt:
     cluster = environment.arn.replace(":batch:", ":ecs:").partition(":compute-environment/")[0]
     instance = None if environment.is_fargate else f"{cluster}:container-instance/{environment.name}/{uuid.uuid4().hex}"
-    this = Attempt(instance, f"{cluster}:task/{environment.name}/{new_task_id()}")
+    task = uuid.uuid4().hex
     prefix = job.spec.log_options.get("awslogs-stream-prefix", job.definition.name[:200])
-    this.log_stream = f"{prefix}/{job.spec.name}/{this.task_id}"
-    return this
+    return Attempt(instance, f"{cluster}:task/{environment.name}/{task}", f"{prefix}/{job.spec.name}/{task}")
 
 
 def _failure_to_start(batch: Batch, job: Job, plan: Plan | None) -> End | None:
@@ -56,11 +57,14 @@ def _failure_to_start(batch: Batch, job: Job, plan: Plan | None) -> End | None:
     if job.spec.overrides_length > MOST_OVERRIDES:
         return OVERRIDES_TOO_LONG
 
+    if job.request.get("propagateTags") and len(job.tags | job.definition.request.get("tags", {})) > MOST_TAGS:
+        return TOO_MANY_TAGS
+
     if plan is not None and ENDS[plan.way].when == "start":
         return ENDS[plan.way]
 
     for role in (job.spec.execution_role, job.spec.job_role):
-        if role is not None and not batch.credentials.has_role(role):
+        if role is not None and not batch.moto.has_role(role):
             return End("start", ENDS["role"].status_reason.replace("arn:aws:iam::123456789012:role/job", role))
 
     try:
@@ -91,55 +95,38 @@ async def _run(batch: Batch, job: Job, environment: ComputeEnvironment, this: At
         return End("start", f"ResourceInitializationError: failed to validate logger args: {error}")
 
     variables = batch.variables_of(job, environment, image.path)
-    folder = batch.folder / "containers" / this.task_id
+    folder = batch.folder / "containers" / this.task_arn.rpartition("/")[2]
     running = await Running.start(_command(job, image), variables, folder, write)
-    job.running = running
     this.started_at = now()
     job.become("RUNNING")
 
-    try:
-        return await _until_end(batch, job, this, plan)
-    finally:
-        job.running = None
+    return await _until_end(batch, job, running, this, plan)
 
 
 def _log_writer(batch: Batch, job: Job, this: Attempt) -> Callable[[list[str]], None]:
-    group, stream = job.spec.log_options.get("awslogs-group", DEFAULT_GROUP), this.log_stream
-    assert stream is not None
-
-    if not batch.knobs.log_streams:
-        return lambda lines: None
-
-    batch.logs.open(group, stream)
-    loop = asyncio.get_running_loop()
-
-    def write(lines: list[str]) -> None:
-        if batch.knobs.log_delay:
-            loop.call_later(batch.knobs.log_delay, batch.logs.write, group, stream, lines)
-        else:
-            batch.logs.write(group, stream, lines)
-
-    return write
+    group = job.spec.log_options.get("awslogs-group", DEFAULT_GROUP)
+    batch.logs.open(group, this.log_stream)
+    return partial(batch.logs.write, group, this.log_stream)
 
 
-async def _until_end(batch: Batch, job: Job, this: Attempt, plan: Plan | None) -> End | None:
+async def _until_end(batch: Batch, job: Job, running: Running, this: Attempt, plan: Plan | None) -> End | None:
     """Let it run until its command has ended, or something ends it."""
-    assert job.running is not None
-    natural = asyncio.ensure_future(job.running.wait())
-    causes = [asyncio.ensure_future(cause) for cause in _causes(batch, job, plan)]
-    done, _ = await asyncio.wait([natural, *causes], return_when=asyncio.FIRST_COMPLETED)
+    causes = [asyncio.create_task(cause) for cause in _causes(batch, job, plan)]
 
-    for cause in causes:
-        cause.cancel()
+    try:
+        await asyncio.wait([running.ended, *causes], return_when=asyncio.FIRST_COMPLETED)
+        happened = [cause.result() for cause in causes if cause.done()]
+    finally:
+        for cause in causes:
+            cause.cancel()
 
-    if natural in done:
-        this.exit_code = natural.result()
+    if running.ended.done():
+        this.exit_code = running.ended.result()
         way = plan.way if plan is not None else job.told_at_the_end
         return ENDS[way] if way is not None and ENDS[way].when == "finished" else None
 
-    end = next(iter(done)).result()
-    await _stop(batch, job, job.running, end, this)
-    return end
+    await _stop(batch, job, running, happened[0], this)
+    return happened[0]
 
 
 def _causes(batch: Batch, job: Job, plan: Plan | None) -> list[Coroutine[Any, Any, End]]:

@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 _NAMESPACES = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
 _LONGEST_LINE = 64 * 1024
@@ -42,12 +43,20 @@ def _in_namespace() -> list[str]:
 
 
 class Running:
-    """A container that was started."""
+    """A container that was started.
+
+    Attributes:
+        alive: All that have not ended.
+        ended: Its exit code, as docker says it, once nothing of it is alive and its output is read.
+    """
+
+    alive: ClassVar[set[Running]] = set()
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path, write: Callable[[list[str]], None]) -> None:
         self._process = process
         self._folder = folder
-        self._output = asyncio.create_task(self._pass_on(write))
+        self.alive.add(self)
+        self.ended = asyncio.create_task(self._run(write))
 
     @classmethod
     async def start(
@@ -67,10 +76,10 @@ class Running:
         )
         return cls(process, folder, write)
 
-    async def wait(self) -> int:
-        """Return its exit code, as docker says it, once nothing of it is alive and its output is read."""
+    async def _run(self, write: Callable[[list[str]], None]) -> int:
+        await self._pass_on(write)
         code = await self._process.wait()
-        await self._output
+        self.alive.discard(self)
         shutil.rmtree(self._folder, ignore_errors=True)
         return code if code >= 0 else 128 - code
 
@@ -79,15 +88,13 @@ class Running:
         if signalled:
             self._signal(signal.SIGTERM)
 
-        with suppress(asyncio.TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(self.wait()), timeout)
-
-        return await self.kill()
+        await asyncio.wait([self.ended], timeout=timeout)
+        return self.ended.result() if self.ended.done() else await self.kill()
 
     async def kill(self) -> int:
         """End everything of it."""
         self._signal(signal.SIGKILL)
-        await self.wait()
+        await asyncio.wait([self.ended])
         return 128 + signal.SIGKILL
 
     def _signal(self, number: int) -> None:

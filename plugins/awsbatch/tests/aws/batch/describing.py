@@ -12,12 +12,11 @@ def describe(job: Job, summary_lag: float) -> dict[str, Any]:
     shown: dict[str, Any] = {
         **_head(job),
         "jobQueue": job.queue.arn,
-        "startedAt": job.started_at or 0,
         "attempts": [_attempt(job, attempt) for attempt in job.attempts if attempt.stopped_at],
         "dependsOn": job.request.get("dependsOn", []),
         "parameters": job.request.get("parameters", {}),
         "platformCapabilities": job.definition.request.get("platformCapabilities", ["EC2"]),
-        "tags": job.request.get("tags", {}),
+        "tags": job.tags,
         "isCancelled": job.is_cancelled,
         "isTerminated": job.is_terminated,
         **_given(job, "retryStrategy", "timeout"),
@@ -35,9 +34,6 @@ def summarize(job: Job, summary_lag: float) -> dict[str, Any]:
     shown = _head(job)
     shown.update({key: True for key, order in _orders(job).items() if order})
 
-    if job.started_at:
-        shown["startedAt"] = job.started_at
-
     if job.attempts and "ecsProperties" not in job.definition.request:
         shown["container"] = _outcome(job.attempts[-1])
 
@@ -53,6 +49,7 @@ def _head(job: Job) -> dict[str, Any]:
     """What both show."""
     optional = {
         "statusReason": job.status_reason,
+        "startedAt": job.started_at,
         "stoppedAt": job.stopped_at,
         "shareIdentifier": job.request.get("shareIdentifier"),
     }
@@ -99,14 +96,16 @@ def _where(attempt: Attempt) -> dict[str, Any]:
     return where if attempt.instance_arn is None else {**where, "containerInstanceArn": attempt.instance_arn}
 
 
-def _stream(attempt: Attempt) -> dict[str, Any]:
-    return {} if attempt.log_stream is None else {"logStreamName": attempt.log_stream}
+def _last(job: Job) -> dict[str, Any]:
+    """What the container of the last attempt shows; its log stream has a name from RUNNING on, there or not."""
+    last = job.attempts[-1]
+    return _outcome(last) if job.status == "STARTING" else {**_outcome(last), "logStreamName": last.log_stream}
 
 
 def _attempt(job: Job, attempt: Attempt) -> dict[str, Any]:
     times = {"startedAt": attempt.started_at, "stoppedAt": attempt.stopped_at, "statusReason": attempt.status_reason}
     shown = {key: value for key, value in times.items() if value is not None}
-    container = {**_outcome(attempt), **_stream(attempt)}
+    container = {**_outcome(attempt), "logStreamName": attempt.log_stream}
 
     if "ecsProperties" in job.definition.request:
         return {
@@ -118,20 +117,21 @@ def _attempt(job: Job, attempt: Attempt) -> dict[str, Any]:
     return {**shown, "container": {**_where(attempt), **container}}
 
 
-def _last(job: Job) -> Attempt | None:
-    """The attempt that a job which has got so far shows."""
-    return None if job.status in BEFORE_START or not job.attempts else job.attempts[-1]
-
-
 def _container(job: Job) -> dict[str, Any]:
     kept = {key: value for key, value in job.spec.properties.items() if key not in ("vcpus", "memory")}
-    last = _last(job)
-    return kept if last is None else {**kept, **_where(last), **_stream(last), **_outcome(last)}
+    return {**kept, **_where(job.attempts[-1]), **_last(job)} if _has_begun(job) else kept
 
 
 def _task(job: Job) -> dict[str, Any]:
-    task = job.definition.request["ecsProperties"]["taskProperties"][0]
-    last = _last(job)
-    container = {**job.spec.properties, **({} if last is None else {**_stream(last), **_outcome(last)})}
-    where = {} if last is None else _where(last)
-    return {"container": {}, "ecsProperties": {"taskProperties": [{**task, **where, "containers": [container]}]}}
+    task = dict(job.definition.request["ecsProperties"]["taskProperties"][0])
+    container = dict(job.spec.properties)
+
+    if _has_begun(job):
+        task |= _where(job.attempts[-1])
+        container |= _last(job)
+
+    return {"container": {}, "ecsProperties": {"taskProperties": [{**task, "containers": [container]}]}}
+
+
+def _has_begun(job: Job) -> bool:
+    return bool(job.attempts) and job.status not in BEFORE_START

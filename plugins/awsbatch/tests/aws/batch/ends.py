@@ -69,9 +69,9 @@ ENDS: dict[str, End] = {
     ),
     "role": End(
         "start",
-        "ECS was unable to assume the role 'arn:aws:iam::123456789012:role/job' that was provided for this task. Please "
-        "verify that the role being passed has the proper trust relationship and permissions and that your IAM user "
-        "has permissions to pass this role.",
+        "ECS was unable to assume the role 'arn:aws:iam::123456789012:role/job' that was provided for this task. "
+        "Please verify that the role being passed has the proper trust relationship and permissions and that your IAM "
+        "user has permissions to pass this role.",
     ),
     "no_network": End(
         "start",
@@ -89,6 +89,7 @@ ENDS: dict[str, End] = {
     "failed_though_done": End("finished", EXITED, None, 1),
 }
 OVERRIDES_TOO_LONG = End("start", "Container Overrides length must be at most 8192", final=True)
+TOO_MANY_TAGS = End("start", "Too many tags: a task takes at most 50", final=True)
 
 
 def cannot_pull(what: str) -> End:

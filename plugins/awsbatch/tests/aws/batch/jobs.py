@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .container import Running
     from .definitions import Definition
-    from .queues import Queue
+    from .queues import Place, Queue
     from .spec import ContainerSpec
 
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
@@ -30,17 +28,12 @@ class Attempt:
 
     instance_arn: str | None
     task_arn: str
-    log_stream: str | None = None
+    log_stream: str
     started_at: int | None = None
     stopped_at: int | None = None
     exit_code: int | None = None
     reason: str | None = None
     status_reason: str | None = None
-
-    @property
-    def task_id(self) -> str:
-        """The last part of the task's ARN."""
-        return self.task_arn.rpartition("/")[2]
 
 
 @dataclass(eq=False)
@@ -57,16 +50,15 @@ class Job:
     index: int | None = None
     parent: Job | None = None
     children: dict[int, Job] = field(default_factory=dict)
-    spawned: bool = False
     status: str = "SUBMITTED"
-    status_reason: str | None = None
+    _reason: str | None = None
     created_at: int = field(default_factory=now)
     born: float = field(default_factory=time.monotonic)
     started_at: int | None = None
     stopped_at: int | None = None
     ended: float | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    running: Running | None = None
+    place: Place | None = None
     is_cancelled: bool = False
     is_terminated: bool = False
     order: str | None = None
@@ -83,14 +75,23 @@ class Job:
         return str(self.request["jobName"])
 
     @property
+    def tags(self) -> dict[str, str]:
+        """Those that SubmitJob gave."""
+        return dict(self.request.get("tags", {}))
+
+    @property
     def has_ended(self) -> bool:
         """Whether it will never change again."""
         return self.status in ENDED
 
+    @property
+    def status_reason(self) -> str | None:
+        """Why it has the status that it has; of those that wait only the first is told."""
+        return self._reason or (self.queue.reason_for(self.place) if self.status == "RUNNABLE" else None)
+
     def become(self, status: str, reason: str | None = None) -> None:
         """Take this status, and wake whoever waits for it."""
-        self.status = status
-        self.status_reason = reason
+        self.status, self._reason = status, reason
 
         if status == "RUNNING":
             self.started_at = now()
@@ -121,8 +122,3 @@ class Job:
             self.summary = (time.monotonic(), now(), counts)
 
         return self.summary[1], self.summary[2]
-
-
-def new_task_id() -> str:
-    """Return an id as ECS gives to tasks."""
-    return uuid.uuid4().hex

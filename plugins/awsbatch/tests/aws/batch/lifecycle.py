@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .attempt import attempt
@@ -66,7 +67,7 @@ async def _live_as_job(batch: Batch, job: Job) -> None:
     attempts = _strategy(job).get("attempts", 1)
 
     for number in range(1, attempts + 1):
-        job.become("RUNNABLE", job.queue.held_because if not job.queue.line else None)
+        job.become("RUNNABLE")
 
         if await _sleeps_unless_ordered(job, batch.knobs.start_delay) and not batch.knobs.ended_stay_runnable:
             job.become("FAILED", job.order)
@@ -88,11 +89,11 @@ async def _live_as_job(batch: Batch, job: Job) -> None:
 
 async def _one_attempt(batch: Batch, job: Job) -> tuple[End | None, int | None]:
     """Wait for a place and run there; a job that is ended while it waits has ended when this returns."""
-    place = job.queue.join(job.spec.resources["VCPU"])
+    place = job.place = job.queue.join(job.spec.resources["VCPU"])
     ordered = asyncio.ensure_future(job.ordered.wait())
 
     try:
-        events = [place.turn] if batch.knobs.ended_stay_runnable else [place.turn, ordered]
+        events: list[asyncio.Future[Any]] = [place.turn] if batch.knobs.ended_stay_runnable else [place.turn, ordered]
         await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
 
         if job.order is not None:
@@ -104,12 +105,13 @@ async def _one_attempt(batch: Batch, job: Job) -> tuple[End | None, int | None]:
     finally:
         ordered.cancel()
         job.queue.leave(place)
+        job.place = None
 
 
 async def _sleeps_unless_ordered(job: Job, seconds: float) -> bool:
     """Wait this long, or until the job is to end; whether it is."""
-    if seconds and not job.ordered.is_set():
-        await asyncio.wait([asyncio.ensure_future(job.ordered.wait())], timeout=seconds)
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(job.ordered.wait(), seconds)
 
     return job.ordered.is_set()
 

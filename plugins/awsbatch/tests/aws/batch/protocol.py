@@ -59,7 +59,10 @@ def check_answer(operation: str, answer: dict[str, Any]) -> None:
     Raises:
         AssertionError: The model of the operation has no such answer.
     """
-    problems = ParamValidator().validate(answer, _model().operation_model(operation).output_shape)
+    # The model says that every job has startedAt, and AWS leaves it out of those that have not started.
+    jobs = [{"startedAt": 0, **job} for job in answer.get("jobs", [])]
+    checked = {**answer, "jobs": jobs} if jobs else answer
+    problems = ParamValidator().validate(checked, _model().operation_model(operation).output_shape)
     assert not problems.has_errors(), f"wrong answer to {operation}: {problems.generate_report()}"
 
 

@@ -122,6 +122,10 @@ class Queue:
 
         self.serve()
 
+    def reason_for(self, place: Place | None) -> str | None:
+        """Return why this place does not get its turn: AWS tells it to the first in the line only."""
+        return self.held_because if self.line and self.line[0] is place else None
+
     def serve(self) -> None:
         """Let those start for whom there is room, in their order."""
         while self.line and not self.held:
@@ -182,7 +186,7 @@ class Queues:
         environment = self.environment(request["computeEnvironment"])
         environment.request["state"] = request.get("state", environment.request.get("state", "ENABLED"))
         environment.request.setdefault("computeResources", {}).update(request.get("computeResources", {}))
-        self._serve_all()
+        self.serve()
         return {"computeEnvironmentName": environment.name, "computeEnvironmentArn": environment.arn}
 
     def delete_compute_environment(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +212,7 @@ class Queues:
         """Answer UpdateJobQueue."""
         queue = self.queue(request["jobQueue"])
         queue.request.update({key: value for key, value in request.items() if key != "jobQueue"})
-        self._serve_all()
+        self.serve()
         return {"jobQueueName": queue.name, "jobQueueArn": queue.arn}
 
     def delete_job_queue(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +230,18 @@ class Queues:
         self.policies[arn] = request
         return {"name": request["name"], "arn": arn}
 
-    def _serve_all(self) -> None:
+    def heal(self) -> None:
+        """Let no queue be held any more, and every compute environment be valid."""
+        for queue in self.queues.values():
+            queue.held, queue.held_because = False, None
+
+        for environment in self.environments.values():
+            environment.status, environment.status_reason = "VALID", "ComputeEnvironment Healthy"
+
+        self.serve()
+
+    def serve(self) -> None:
+        """Let those start for whom there is room now."""
         for queue in self.queues.values():
             queue.serve()
 

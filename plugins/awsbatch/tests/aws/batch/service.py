@@ -7,9 +7,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from ..credentials import Credentials
-from ..knobs import Knobs
+from aws.credentials import Credentials
+from aws.knobs import Knobs
+from aws.moto_services import MotoServices
+
 from . import ending
+from .container import Running
 from .definitions import Definitions
 from .describing import describe, summarize
 from .ends import ENDS, Plan
@@ -29,16 +32,24 @@ class Batch:
     """AWS Batch in one region. All of it happens in one thread, that of the event loop."""
 
     def __init__(
-        self, folder: Path, knobs: Knobs, credentials: Credentials, account: str, region: str, url: str
+        self,
+        folder: Path,
+        knobs: Knobs,
+        credentials: Credentials,
+        moto: MotoServices,
+        account: str,
+        region: str,
+        url: str,
     ) -> None:
         self.folder = folder
         self.knobs = knobs
         self.credentials = credentials
+        self.moto = moto
         self.region = region
         self.jobs: dict[str, Job] = {}
         self.plans: list[Plan] = []
         self.images = Images(folder / "images")
-        self.logs = LogStreams(account, region)
+        self.logs = LogStreams(moto, knobs, region)
         self._url = url
         self._arn_prefix = f"arn:aws:batch:{region}:{account}"
         self.queues = Queues(self._arn_prefix)
@@ -90,6 +101,19 @@ class Batch:
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
+    async def clear(self) -> None:
+        """End all that runs and forget all jobs; queues and definitions stay as they were made."""
+        tasks = [*self._tasks]
+
+        for task in tasks:
+            task.cancel()
+
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(running.kill() for running in [*Running.alive]))
+        self.jobs.clear()
+        self.plans.clear()
+        self.queues.heal()
+
     def end(self, job: Job, way: str) -> None:
         """Let a RUNNING job end in one of the ways of ``ends``.
 
@@ -125,7 +149,7 @@ class Batch:
             address = self.credentials.address_for(job.spec.job_role)
             own["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{self._url}{address}"
 
-        return {"PATH": path, "HOME": "/root", "HOSTNAME": job.attempts[-1].task_id[:12], **job.spec.environment, **own}
+        return {"PATH": path, "HOME": "/root", "HOSTNAME": job.id[:12], **job.spec.environment, **own}
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -162,7 +186,8 @@ class Batch:
         if knobs.forgetful and self._described % 3 == 0:
             shown = [job for number, job in enumerate(shown, start=1) if number % knobs.forgetful]
 
-        return {"jobs": [describe(job, knobs.summary_lag) for job in shown]}
+        # In what order they come is nowhere promised.
+        return {"jobs": [describe(job, knobs.summary_lag) for job in reversed(shown)]}
 
     def _list(self, request: dict[str, Any]) -> dict[str, Any]:
         knobs = self.knobs
