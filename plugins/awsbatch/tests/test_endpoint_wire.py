@@ -177,6 +177,16 @@ def test_a_container_fetches_credentials_that_die_and_others_after_them(aws: Aws
     assert 0 <= time.mktime(time.strptime(one[3], "%Y-%m-%dT%H:%M:%SZ")) - time.mktime(time.gmtime()) <= 61
 
 
+def test_the_credentials_of_a_container_may_fail_too(aws: Aws, jobs: PlainJobs) -> None:
+    aws.fault("GetRoleCredentials", "refused")
+    code = python("import os, urllib.request as u; u.urlopen(os.environ['AWS_CONTAINER_CREDENTIALS_FULL_URI'])")
+    job = jobs.run(code, task={"taskRoleArn": "arn:aws:iam::123456789012:role/job"})
+    aws.wait(job)
+
+    assert jobs.describe(job)["status"] == "FAILED"
+    assert aws.calls()["GetRoleCredentials"] == 1
+
+
 # What goes wrong on the way
 
 

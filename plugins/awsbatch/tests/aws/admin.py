@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, as_json
+from .batch.describing import describe
 from .batch.ends import ENDS, Plan
 from .batch.errors import ApiError
-from .credentials import ROLE_PATH
 from .edge import OWN_PATH
 from .faults import Fault
 from .request import Request
@@ -23,7 +23,7 @@ Settings = dict[str, Any]
 
 
 class Admin:
-    """Answers what is not of AWS: the knobs, and the credentials of containers."""
+    """Answers what is not of AWS."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -45,14 +45,11 @@ class Admin:
             "plan": self._plan,
             "end": self._end,
             "wait": self._wait,
+            "jobs": self._jobs,
         }
 
     def answer(self, request: Request) -> Answer:
-        """Answer one request below ``/_``."""
-        if request.path.startswith(ROLE_PATH):
-            found = self._server.credentials.of_role(request.path)
-            return as_json(found or {"message": "no such credentials"}, 200 if found else 404)
-
+        """Answer one request below ``/_aws/``."""
         try:
             return as_json(self._do(request.path.removeprefix(OWN_PATH), json.loads(request.body or b"{}")))
         except (ApiError, ValueError, TypeError, LookupError, TimeoutError) as error:
@@ -101,14 +98,18 @@ class Admin:
         batch = self._server.batch(settings["region"])
         batch.end(batch.jobs[settings["job"]], settings["way"])
 
+    async def _jobs(self, settings: Settings) -> list[Settings]:
+        """Return all jobs, whoever may know of them."""
+        return [describe(job, 0) for job in self._server.batch(settings["region"]).jobs.values()]
+
     async def _wait(self, settings: Settings) -> None:
         """Return when all of these jobs have one of these statuses."""
         batch = self._server.batch(settings["region"])
-        jobs = [batch.jobs[id_] for id_ in settings["jobs"]]
-        waits = [job.reaches(tuple(settings["statuses"])) for job in jobs]
+        waits = [batch.reaches(id_, tuple(settings["statuses"])) for id_ in settings["jobs"]]
 
         try:
             await asyncio.wait_for(asyncio.gather(*waits), settings["timeout"])
         except asyncio.TimeoutError:
-            found = {job.id: (job.status, job.status_reason) for job in jobs}
+            known = (batch.jobs[id_] for id_ in settings["jobs"] if id_ in batch.jobs)
+            found = {job.id: (job.status, job.status_reason) for job in known}
             raise TimeoutError(f"not {settings['statuses']} within {settings['timeout']} s: {found}") from None

@@ -185,6 +185,11 @@ class Aws:
         """
         self._ask("wait", jobs=jobs, statuses=list(statuses), timeout=timeout, region=self.region)
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return all jobs as DescribeJobs would, children too, whatever the knobs keep from its clients."""
+        jobs: list[dict[str, Any]] = self._ask("jobs", region=self.region)
+        return jobs
+
     def objects(self, bucket: str) -> list[str]:
         """Return the keys of all objects."""
         pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket)

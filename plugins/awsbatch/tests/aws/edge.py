@@ -15,7 +15,6 @@ from .request import Request
 from .signatures import SignatureError
 
 Environ = dict[str, Any]
-Service = Callable[[Request], Answer]
 OWN_PATH = "/_aws/"
 
 
@@ -23,20 +22,20 @@ class Edge:
     """A WSGI application before all others.
 
     Args:
-        local: Answers what is of the endpoint itself, below ``/_``; it is neither counted nor checked.
-        batch: Answers what is for AWS Batch.
-        moto: All else.
+        admin: Answers what is not of AWS; it is neither counted nor checked.
+        own: Answers what moto does not, None to all else.
+        moto: Answers the rest.
         verify: Checks who sent a request.
     """
 
     def __init__(
         self,
-        local: Service,
-        batch: Service,
+        admin: Callable[[Request], Answer],
+        own: Callable[[Request], Answer | None],
         moto: Callable[[Environ, bytes], Answer],
         verify: Callable[[Request], None],
     ) -> None:
-        self._local, self._batch, self._moto, self._verify = local, batch, moto, verify
+        self._admin, self._own, self._moto, self._verify = admin, own, moto, verify
         self.faults = Faults()
         self.calls = Calls()
 
@@ -45,9 +44,9 @@ class Edge:
         request = Request.of(environ)
         stream = environ["wsgi.input"]
 
-        if request.path.startswith("/_"):
+        if request.path.startswith(OWN_PATH):
             request.body = _read(stream, request)
-            return _send(self._local(request), start_response)
+            return _send(self._admin(request), start_response)
 
         answer = self._answer(request, stream, environ)
 
@@ -102,7 +101,7 @@ class Edge:
 
         try:
             self._verify(request)
-            answer = self._batch(request) if request.service == "batch" else self._moto(environ, request.body)
+            answer = self._own(request) or self._moto(environ, request.body)
         except SignatureError as error:
             answer = refusal(request.service, error.code, error.message, error.status)
         except Exception as error:

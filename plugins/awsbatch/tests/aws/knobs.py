@@ -25,12 +25,12 @@ class Knobs:
         time_limit: Replaces ``attemptDurationSeconds``, whose least is a minute, where a job has one.
         stop_signal: Whether SIGTERM reaches process 1 at all.
         abandoned_for: A terminated job reads FAILED at once, and its processes live on for this long.
-        bulk_errors: Every so many-th id of a bulk call comes back in ``errors`` as throttled; 0 is none.
+        bulk_errors: Every so many-th id of a bulk call comes back in ``errors``; 0 is none.
+        bulk_code: The code that it has there.
         bulk_calls: Whether CancelJobs and TerminateJobs exist.
         log_delay: Lines reach CloudWatch this long after they were written.
         log_streams: Whether containers write log streams at all; DescribeJobs names them all the same.
         credentials_for: How long the credentials of a job role live.
-        credentials_delay: How late the credentials of a job role are answered.
     """
 
     start_delay: float = 0.0
@@ -48,11 +48,11 @@ class Knobs:
     stop_signal: bool = True
     abandoned_for: float = 0.0
     bulk_errors: int = 0
+    bulk_code: str = "ThrottlingException"
     bulk_calls: bool = True
     log_delay: float = 0.0
     log_streams: bool = True
     credentials_for: float = 6 * 3600.0
-    credentials_delay: float = 0.0
 
     def turn(self, **settings: Any) -> None:
         """Set some of them.

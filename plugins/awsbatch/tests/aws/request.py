@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .credentials import ROLE_PATH
+
 _SUBRESOURCES = "acl cors encryption lifecycle location policy tagging versioning versions publicAccessBlock".split()
+
+# What the agent of ECS is to a container.
+CREDENTIALS = "ecs-agent"
 
 
 @dataclass
@@ -52,6 +57,9 @@ class Request:
         if self.service == "s3":
             return _s3_operation(self)
 
+        if self.service == CREDENTIALS:
+            return "GetRoleCredentials"
+
         if target := self.headers.get("x-amz-target"):
             return target.rpartition(".")[2]
 
@@ -65,6 +73,10 @@ class Request:
         return text in unquote(self.target) or (self.service != "s3" and text.encode() in self.body)
 
     def _find_service(self) -> None:
+        if self.path.startswith(ROLE_PATH):
+            self.service = CREDENTIALS
+            return
+
         signed_by = self.query.get("X-Amz-Credential", "")
 
         if found := re.search(r"Credential=([^,\s]+)", self.headers.get("authorization", "")):

@@ -16,13 +16,14 @@ from . import signatures
 from .admin import Admin
 from .answers import Answer, as_json, refusal
 from .batch import Batch
+from .batch.container import in_namespace
 from .batch.errors import ApiError
 from .batch.protocol import check_answer, parse
 from .credentials import Credentials
 from .edge import Edge
 from .knobs import Knobs
 from .moto_services import MotoServices
-from .request import Request
+from .request import CREDENTIALS, Request
 
 ACCOUNT = "123456789012"
 T = TypeVar("T")
@@ -46,7 +47,8 @@ class Server:
         self.knobs = Knobs()
         self.credentials = Credentials(self.knobs)
         self._moto = MotoServices(ACCOUNT)
-        self.edge = Edge(Admin(self).answer, self._answer_batch, self._moto.answer, self._verify)
+        self._admin = Admin(self)
+        self.edge = Edge(self._admin.answer, self._serve, self._moto.answer, self._verify)
         self._http = make_server("127.0.0.1", 0, self.edge, threaded=True, request_handler=_Handler)
         self._http.daemon_threads = True  # type: ignore[attr-defined]
         self.url = f"http://127.0.0.1:{self._http.server_port}"
@@ -79,7 +81,19 @@ class Server:
         self.edge.calls.clear()
 
     def _verify(self, request: Request) -> None:
+        """Check who sent a request; containers are given credentials for the secret that is in the address."""
+        if request.service == CREDENTIALS:
+            return
+
         signatures.check(request, lambda key: self.credentials.find(key) or self._moto.find_key(key))
+
+    def _serve(self, request: Request) -> Answer | None:
+        """Answer what moto does not."""
+        if request.service == CREDENTIALS:
+            found = self.credentials.of_role(request.path)
+            return as_json(found or {"message": "no such credentials"}, 200 if found else 404)
+
+        return self._answer_batch(request) if request.service == "batch" else None
 
     def _answer_batch(self, request: Request) -> Answer:
         try:
@@ -107,6 +121,8 @@ async def _main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
+
+    in_namespace()
 
     with tempfile.TemporaryDirectory(prefix="aws-") as folder:
         server = Server(loop, Path(folder))

@@ -22,7 +22,7 @@ _LONGEST_LINE = 64 * 1024
 
 
 @functools.cache
-def _in_namespace() -> list[str]:
+def in_namespace() -> list[str]:
     """Return what starts a command as process 1.
 
     Raises:
@@ -65,7 +65,7 @@ class Running:
         """Start it in an empty folder, with this environment and nothing else."""
         folder.mkdir(parents=True)
         process = await asyncio.create_subprocess_exec(
-            *_in_namespace(),
+            *in_namespace(),
             *command,
             env=environment,
             cwd=folder,

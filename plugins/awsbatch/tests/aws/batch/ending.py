@@ -12,6 +12,7 @@ from .jobs import BEFORE_START, Job
 MOST_IN_BULK = 50
 MOST_REASON = 1024
 _JOB_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}([:#][0-9]+)?"
+_MESSAGES = {"AccessDenied": "User is not authorized to perform: batch:TerminateJob", "ServerException": "Try again"}
 Order = Callable[[Job, str], None]
 
 
@@ -63,11 +64,12 @@ def one(jobs: Mapping[str, Job], request: dict[str, Any], order: Order) -> dict[
     return {}
 
 
-def many(jobs: Mapping[str, Job], request: dict[str, Any], order: Order, every: int) -> dict[str, Any]:
+def many(jobs: Mapping[str, Job], request: dict[str, Any], order: Order, every: int, code: str) -> dict[str, Any]:
     """Answer CancelJobs or TerminateJobs: id by id, each accepted or refused; unknown ids are successes.
 
     Args:
-        every: Every so many-th id is throttled; 0 is none.
+        every: Every so many-th id is refused; 0 is none.
+        code: With this code.
     """
     _check_reason(request["reason"])
     require(1 <= len(request["jobs"]) <= MOST_IN_BULK, f"jobs must have between 1 and {MOST_IN_BULK} elements")
@@ -77,7 +79,7 @@ def many(jobs: Mapping[str, Job], request: dict[str, Any], order: Order, every: 
         if not re.fullmatch(_JOB_ID, id_):
             errors.append({"job": id_, "code": "ValidationException", "message": f"Invalid job ID: {id_}"})
         elif every and number % every == 0:
-            errors.append({"job": id_, "code": "ThrottlingException", "message": "Rate exceeded"})
+            errors.append({"job": id_, "code": code, "message": _MESSAGES.get(code, "Rate exceeded")})
         elif (job := jobs.get(id_)) is not None:
             order(job, request["reason"])
 

@@ -18,7 +18,7 @@ from .describing import describe, summarize
 from .ends import ENDS, Plan
 from .errors import ApiError, require
 from .images import Images
-from .jobs import Job
+from .jobs import ENDED, Job
 from .lifecycle import live
 from .listing import is_known, list_jobs
 from .logs import LogStreams
@@ -93,13 +93,26 @@ class Batch:
     def add(self, job: Job) -> None:
         """Take up a job: it lives from now on."""
         self.jobs[job.id] = job
-        self.start(live(self, job))
+        self.start(self._live(job))
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Do this beside all else; what goes wrong in it is the end of the server."""
+        """Do this beside all else; what goes wrong in it is kept for whoever stops the server."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+
+    async def reaches(self, id_: str, statuses: tuple[str, ...]) -> None:
+        """Return when a job has one of these statuses; a child is waited for until its parent has spawned it.
+
+        Raises:
+            KeyError: There is no such job, and there will be none.
+        """
+        parent, _, index = id_.partition(":")
+
+        if index:
+            await self.jobs[parent].reaches(("PENDING", *ENDED))
+
+        await self.jobs[id_].reaches(statuses)
 
     async def clear(self) -> None:
         """End all that runs and forget all jobs; queues and definitions stay as they were made."""
@@ -150,6 +163,13 @@ class Batch:
             own["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{self._url}{address}"
 
         return {"PATH": path, "HOME": "/root", "HOSTNAME": job.id[:12], **job.spec.environment, **own}
+
+    async def _live(self, job: Job) -> None:
+        try:
+            await live(self, job)
+        except Exception as error:
+            job.become("FAILED", f"the endpoint broke: {error!r}")
+            raise
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -202,4 +222,4 @@ class Batch:
         if not self.knobs.bulk_calls:
             raise ApiError("Unknown operation", "UnknownOperationException", 404)
 
-        return ending.many(self._known(), request, order, self.knobs.bulk_errors)
+        return ending.many(self._known(), request, order, self.knobs.bulk_errors, self.knobs.bulk_code)
