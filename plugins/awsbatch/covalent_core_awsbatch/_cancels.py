@@ -73,7 +73,7 @@ class Cancels:
         """
         await self._orders.ask(order)
 
-    async def _carry_out(self, orders: list[Order]) -> Mapping[Order, None | Exception]:
+    async def _carry_out(self, orders: list[Order]) -> Mapping[Order, Exception | None]:
         wanted = {order.job_id: order for order in orders}
         single, arrays = sorted_out(wanted)
         whole: dict[str, list[str]] = {}

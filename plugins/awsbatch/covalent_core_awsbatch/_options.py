@@ -15,7 +15,7 @@ RETIRED = {
         "would let AWS run a function again that has begun; say how often it may be tried with ct.electron(retries=…)"
     ),
     "cache_dir": "has no place here: nothing is kept on this machine",
-    "poll_timeout": "has no place here: a job is waited for as long as it takes; longest_wait bounds its time in the queue",
+    "poll_timeout": "has no place here: a job may take as long as it takes; longest_wait bounds its time in the queue",
     "credentials_file": "is called 'credentials' here",
 }
 
@@ -44,7 +44,7 @@ def check(executor: Any) -> None:
     if executor.ephemeral_storage is not None and not EPHEMERAL[0] <= executor.ephemeral_storage <= EPHEMERAL[1]:
         least, most = EPHEMERAL
         raise ExecutorOptionError(
-            f"ephemeral_storage is {executor.ephemeral_storage} GiB, and Fargate has {least} to {most}, or 20 without it"
+            f"ephemeral_storage is {executor.ephemeral_storage}, and Fargate has {least} to {most} GiB, 20 without it"
         )
 
     if executor.platform is not None:

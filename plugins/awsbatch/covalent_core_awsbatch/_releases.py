@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 
 from covalent_core.backend import Together
@@ -15,6 +16,8 @@ class Releases:
     def __init__(self, objects: Objects, arrays: Arrays) -> None:
         self._objects = objects
         self._arrays = arrays
+        # Each has to see what the one before it has left: the last one removes the array.
+        self._one_by_one = asyncio.Lock()
         self._ended: Together[Folder, None] = Together(self._release, moment=0.05, longest=2.0)
 
     async def release(self, folder: Folder) -> None:
@@ -25,14 +28,16 @@ class Releases:
         """
         await self._ended.ask(folder)
 
-    async def _release(self, folders: list[Folder]) -> Mapping[Folder, None | Exception]:
-        found: dict[Folder, None | Exception] = {}
+    async def _release(self, folders: list[Folder]) -> Mapping[Folder, Exception | None]:
+        found: dict[Folder, Exception | None] = {}
 
         for bucket, prefix in {(folder.bucket, folder.siblings) for folder in folders}:
             alike = [folder for folder in folders if (folder.bucket, folder.siblings) == (bucket, prefix)]
 
             try:
-                await self._release_alike(bucket, prefix, alike)
+                async with self._one_by_one:
+                    await self._release_alike(bucket, prefix, alike)
+
                 found |= dict.fromkeys(alike)
             except Exception as error:
                 found |= dict.fromkeys(alike, error)

@@ -89,8 +89,10 @@ EXITS = {
     81: ("its ticket belongs to another job, or must not begin any more", False),
     82: ("its files could not be had from S3, or are gone; its log says why", True),
     83: (
-        "the links by which it gets its files had expired when it began, for it waited longer than the credentials "
-        "that had signed them were good; set batch_job_role_name",
+        (
+            "the links by which it gets its files had expired when it began, for it waited longer than the credentials "
+            "that had signed them were good; set batch_job_role_name"
+        ),
         True,
     ),
     84: ("its results could not be brought to S3; its log says why", True),
@@ -102,6 +104,15 @@ EXITS = {
     127: ("its image has no such interpreter; set python=, or use an image with Python 3.8 or newer", False),
     137: ("its container was killed: by AWS, or because it needed more memory", True),
 }
+
+
+#: The exit codes of a process that was killed.
+KILLED = (137, 143)
+
+NOT_STARTED = (
+    "its container ended without having run the start command; the ENTRYPOINT of its image must pass its arguments on, "
+    'as exec "$@" does, and the image needs Python 3.8 or newer'
+)
 
 
 @dataclass(frozen=True)
@@ -168,17 +179,18 @@ def waiting(record: Record) -> str:
     return f"AWS Batch job {record.job_id} is RUNNABLE and does not start: {words} ({record.reason})"
 
 
-def explain(record: Record, ticket: str = "") -> tuple[str, bool]:
+def explain(record: Record, ticket: str = "", *, begun: bool = True) -> tuple[str, bool]:
     """Say what has become of a job that left no result, and whether another attempt may end otherwise.
 
     Args:
         ticket: With which our own orders begin.
+        begun: Whether its start command has come so far that the job was won.
     """
     said = record.reason + (f", exit code {record.exit_code}" if record.exit_code is not None else "")
     begin = f"AWS Batch job {record.job_id} did not end by itself: "
 
     for end in ENDS:
-        if end.text in record.reason.lower().replace(" error", "error"):
+        if end.text in record.reason.lower():
             return f"{begin}{end.words} ({said})", end.retry
 
     if record.exit_code in EXITS:
@@ -187,6 +199,9 @@ def explain(record: Record, ticket: str = "") -> tuple[str, bool]:
 
     if record.ordered and not (ticket and record.reason.startswith(ticket)):
         return f"{begin}somebody has ended it at AWS ({said or 'no reason is given'})", False
+
+    if not begun and record.exit_code is not None and record.exit_code not in KILLED:
+        return f"{begin}{NOT_STARTED} ({said})", False
 
     meant = STATES.meaning(record.state)
     return f"{begin}{meant.words}" + (f" ({said})" if said else f" ({record.state})"), meant.retry

@@ -189,8 +189,11 @@ class Stay:
         if isinstance(look, Over):
             return True
 
-        if isinstance(look, Files) and await self._bar(look) is None:
-            return False
+        if isinstance(look, Files):
+            self._files.begun = await self._bar(look) is not None
+
+            if not self._files.begun:
+                return False
 
         record = await self._recall()
 
@@ -266,7 +269,7 @@ class Stay:
             )
             return BatchJobError(message, state="", retry=True)
 
-        message, retry = explain(record, mark_of(self._files.job.ticket))
+        message, retry = explain(record, mark_of(self._files.job.ticket), begun=self._files.begun)
         said = await last_lines(self._account.service, self._log_group, record.log_stream)
         return BatchJobError(
             f"{message}\nthe end of its log:\n{said}" if said else message, state=record.state, retry=retry

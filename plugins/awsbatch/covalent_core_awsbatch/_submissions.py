@@ -84,32 +84,32 @@ class Submissions:
             BatchError: It is not known whether AWS has the job.
         """
         key = (job.dispatch_id, job.grace)
-        ready = self._ready.setdefault(key, self._together(job.dispatch_id, definition))
+        ready = self._ready.setdefault(key, self._together(job, definition))
 
         try:
             return await ready.ask(submission, expected=lambda: job.siblings_coming > 0)
         finally:
             self._ready.pop(key, None)
 
-    def _together(self, dispatch_id: str, definition: Definition) -> Together[Submission, str]:
+    def _together(self, job: Job, definition: Definition) -> Together[Submission, str]:
         async def submit(submissions: list[Submission]) -> Mapping[Submission, str | Exception]:
             found: dict[Submission, str | Exception] = {}
 
             for begin in range(0, len(submissions), LARGEST):
-                found |= await self._submit(submissions[begin : begin + LARGEST], dispatch_id, definition)
+                found |= await self._submit(submissions[begin : begin + LARGEST], job, definition)
 
             return found
 
         return Together(submit, moment=0.02, patience=PATIENCE, longest=LONGEST_WAIT)
 
     async def _submit(
-        self, submissions: list[Submission], dispatch_id: str, definition: Definition
-    ) -> Mapping[Submission, str | Exception]:
+        self, submissions: list[Submission], job: Job, definition: Definition
+    ) -> dict[Submission, str | Exception]:
         try:
             left = await self._without_released(submissions)
             gone = [submission for submission in submissions if submission not in left]
             found: dict[Submission, str | Exception] = {submission: _gone(submission) for submission in gone}
-            return found | (await self._submit_once(left, dispatch_id, definition) if left else {})
+            return found | (await self._submit_once(left, job, definition) if left else {})
         except Exception as error:
             return dict.fromkeys(submissions, error)
 
@@ -120,12 +120,12 @@ class Submissions:
         return [submission for submission in submissions if "bundle.pyz" in listed.get(submission.folder.name, {})]
 
     async def _submit_once(
-        self, submissions: list[Submission], dispatch_id: str, definition: Definition
-    ) -> Mapping[Submission, str | Exception]:
+        self, submissions: list[Submission], job: Job, definition: Definition
+    ) -> dict[Submission, str | Exception]:
         folder = self._folder(submissions)
         # The list of the jobs is there before AWS is asked: who looks for them afterwards finds them in it.
         variable = await self._write_start(folder, submissions, linked=definition.job_role is None)
-        request = self._request(folder.name, submissions, dispatch_id, variable)
+        request = self._request(folder.name, submissions, job, variable)
 
         try:
             job_id = await self._ask(request, definition)
@@ -173,10 +173,10 @@ class Submissions:
         self._account.note_links(str(folder))
         return {**record, "links": links.to_start(folder, "links"), "renewal": links.seconds() / 8}
 
-    def _request(self, name: str, submissions: Sequence[Submission], dispatch_id: str, variable: str) -> dict[str, Any]:
+    def _request(self, name: str, submissions: Sequence[Submission], job: Job, variable: str) -> dict[str, Any]:
         terms = self._terms
         container = {"name": CONTAINER, "environment": [{"name": VARIABLE, "value": variable}]}
-        tags = tags_of(terms.tags, dispatch_id, submissions[0].node_ids if len(submissions) == 1 else ())
+        tags = tags_of(terms.tags, job, submissions[0].node_ids if len(submissions) == 1 else ())
         check_size({VARIABLE: variable})
         request = {
             "jobName": name if len(submissions) > 1 else job_name(name, submissions[0].order),

@@ -12,7 +12,7 @@ import time
 import urllib.error
 
 from mirror import Mirror
-from objects import Lost, Objects
+from objects import NotDeliveredError, Objects
 from request import send
 from watcher import Watcher
 
@@ -102,7 +102,7 @@ class Agent:
 
         try:
             self._bring_results(Mirror(self._objects, results, self._ticket))
-        except Lost:
+        except NotDeliveredError:
             # What nobody can hear of need not go on.
             self.stop("lost")
             self._child.wait()
@@ -161,7 +161,7 @@ def main():
 
     try:
         code = Agent(order, record_of(order)).run()
-    except Lost as error:
+    except NotDeliveredError as error:
         say("the results cannot be delivered: %s" % error)
         code = NOT_DELIVERED
     except urllib.error.HTTPError as error:

@@ -29,7 +29,7 @@ class Mirror:
         """Bring what is new.
 
         Raises:
-            Lost: That cannot be done.
+            NotDeliveredError: That cannot be done.
         """
         names = self._names()
         outcomes = [name for name in names if name.endswith(OUTCOME) and name not in self._sent]

@@ -1,5 +1,6 @@
 """The objects of one job in S3, as the agent sees them."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ PATIENCE, REFUSED_PATIENCE = 600.0, 60.0
 REFUSALS = (400, 401, 403)
 
 
-class Lost(Exception):
+class NotDeliveredError(Exception):
     """Something could not be sent to S3 for too long."""
 
 
@@ -104,7 +105,7 @@ def patiently(operation, what, mend=lambda: None):
     """Return what an operation gives, tried again while S3 cannot be reached or does not take it.
 
     Raises:
-        Lost: It was tried for too long.
+        NotDeliveredError: It was tried for too long.
     """
     began, pause = time.monotonic(), 0.5
 
@@ -118,13 +119,11 @@ def patiently(operation, what, mend=lambda: None):
                 raise
 
             if time.monotonic() - began > (REFUSED_PATIENCE if refused else PATIENCE):
-                raise Lost("%s: %s: %s" % (what, type(error).__name__, error))
+                raise NotDeliveredError("%s: %s: %s" % (what, type(error).__name__, error)) from error
 
         time.sleep(pause)
         pause = min(2 * pause, 15.0)
 
-        try:
+        # What is wrong is said by what it was to mend.
+        with contextlib.suppress(OSError):
             mend()
-        except OSError:
-            # What is wrong is said by what it was to mend.
-            pass

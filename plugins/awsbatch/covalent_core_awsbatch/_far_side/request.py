@@ -1,6 +1,6 @@
 """Requests to S3: by a presigned link, or signed with the credentials of the job's role (Signature Version 4)."""
 
-import datetime
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -16,7 +16,7 @@ _known = {}
 
 def role():
     """Return the credentials of the job's role; they last some hours, and are fetched again in time."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = dt.datetime.now(dt.timezone.utc)
 
     if not _known or now >= _known["until"]:
         url = os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
@@ -29,8 +29,8 @@ def role():
         with opener.open(request, timeout=30) as answer:
             found = json.load(answer)
 
-        end = datetime.datetime.strptime(found["Expiration"][:19] + "+0000", "%Y-%m-%dT%H:%M:%S%z")
-        _known.update(found, until=end - datetime.timedelta(seconds=EARLY))
+        end = dt.datetime.strptime(found["Expiration"][:19] + "+0000", "%Y-%m-%dT%H:%M:%S%z")
+        _known.update(found, until=end - dt.timedelta(seconds=EARLY))
 
     return _known
 
@@ -38,7 +38,7 @@ def role():
 def signature(method, url, region, headers):
     """Return the headers that sign a request; what is sent along is not part of it."""
     known = role()
-    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    now = dt.datetime.now(dt.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     parts = urllib.parse.urlsplit(url)
     signed = {name.lower(): value for name, value in headers.items() if name.lower() == "if-none-match"}
     signed.update({"host": parts.netloc, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": now})

@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 import time
-import urllib.error
 
 from request import send
 
@@ -18,7 +17,9 @@ def fetch(order):
     """Return the agent; S3 may be out of reach for a moment."""
     wanted = {"Range": "bytes=%d-%d" % (order["begin"], order["begin"] + order["size"] - 1)}
 
-    for pause in (1, 2, 4, 8, 0):
+    pauses = [1, 2, 4, 8]
+
+    while True:
         try:
             with send("GET", order["url"], order["region"], headers=wanted) as answer:
                 return answer.read()
@@ -31,10 +32,10 @@ def fetch(order):
             if code == 404:
                 leave(NO_AGENT, "the files of this job are gone: nobody wants it any more")
 
-            if not pause:
+            if not pauses:
                 leave(NO_AGENT, "the files of this job cannot be had: %s: %s" % (type(error).__name__, error))
 
-            time.sleep(pause)
+        time.sleep(pauses.pop(0))
 
 
 def leave(code, words):
