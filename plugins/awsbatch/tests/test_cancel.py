@@ -26,7 +26,8 @@ def executor(options: dict[str, Any], home: Path) -> AWSBatchExecutor:
 
 def check_cancelled(aws: Aws, dispatch_id: str, executor: AWSBatchExecutor, seconds: float = 60.0) -> None:
     assert work.end(dispatch_id, seconds).status == Status.CANCELLED
-    assert aws.processes.by_job() == {}
+    # The container of a job that must not begin may still come: it sees that, and ends.
+    work.wait_until(lambda: aws.processes.by_job() == {}, 20)
     assert aws.objects(executor.s3_bucket_name) == []
 
 
@@ -70,7 +71,7 @@ def test_a_child_of_an_array_ends_and_its_siblings_go_on(
     assert ct.cancel(dispatch_id, first)
     work.wait_until(lambda: work.node(dispatch_id, first)["status"] == Status.CANCELLED, 20)
     (tmp_path / "go").touch()
-    assert not work.end(dispatch_id).status == Status.RUNNING
+    work.end(dispatch_id)
     statuses = {work.node(dispatch_id, node_id)["status"] for node_id in others}
     assert statuses == {Status.COMPLETED}
     assert ("0" in work.begun(tmp_path)) == (spawn_delay == 0)

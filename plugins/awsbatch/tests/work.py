@@ -103,8 +103,8 @@ def until_waiting(dispatch_id: str, text: str, seconds: float = 30.0) -> None:
 
 
 def electrons(result: ct.Result) -> list[dict[str, Any]]:
-    """Return what became of the tasks of a dispatch."""
-    return [found for found in result.get_all_node_results() if not found["node_name"].startswith(":")]
+    """Return what became of the tasks of a dispatch, in their order."""
+    return [result.get_node_result(node_id) for name, node_id in result.nodes() if not name.startswith(":")]
 
 
 def lasts(seconds: float, condition: Callable[[], object]) -> None:
