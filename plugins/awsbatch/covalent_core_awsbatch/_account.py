@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from weakref import WeakKeyDictionary
 
 from covalent_core_awsbatch._arrays import Arrays
@@ -11,7 +10,7 @@ from covalent_core_awsbatch._cancels import Cancels
 from covalent_core_awsbatch._definitions import Definitions
 from covalent_core_awsbatch._links import Links
 from covalent_core_awsbatch._looks import BatchWatch, JobFilesWatch
-from covalent_core_awsbatch._objects import Objects
+from covalent_core_awsbatch._objects import Folder, Objects
 from covalent_core_awsbatch._queues import Queues
 from covalent_core_awsbatch._releases import Releases
 from covalent_core_awsbatch._service import Access, Service
@@ -39,26 +38,13 @@ class Account:
         self.cancels = Cancels(self.service)
         self.releases = Releases(self.objects, self.arrays)
         self.silences = Silences()
-        self._renew_at: dict[str, float] = {}
+        self.links = Links(self.service)
         self.users = 0
 
-    @property
-    def links(self) -> Links:
-        """What makes presigned links, with the credentials that there are now."""
-        return Links(self.objects, self.service.credentials)
-
-    def note_links(self, location: str) -> None:
-        """Know that the links of a job were made now."""
-        self._renew_at[location] = time.monotonic() + self.links.seconds() / 2
-
-    def are_links_due(self, location: str) -> bool:
-        """Return whether half of the time of the links of a job is over; a dispatcher that comes later takes it so."""
-        return time.monotonic() > self._renew_at.get(location, 0.0)
-
-    def forget(self, location: str) -> None:
+    def forget(self, folder: Folder) -> None:
         """Know that a job is released."""
-        self._renew_at.pop(location, None)
-        self.silences.forget(location)
+        self.links.forget(folder)
+        self.silences.forget(str(folder))
 
     def close(self) -> None:
         """Look no more."""

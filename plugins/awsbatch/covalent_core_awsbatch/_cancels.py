@@ -47,11 +47,21 @@ def mark_of(ticket: str) -> str:
     return "-".join(ticket.split("-")[:2])
 
 
+#: What stands at the front of a reason that goes with jobs of several dispatches.
+OURS = "covalent-core"
+
+
 def words_of(orders: Sequence[Order]) -> str:
     """Return the reason that AWS keeps with jobs which end for the same one."""
     tickets = [order.ticket for order in orders]
-    mark = tickets[0] if len(tickets) == 1 else mark_of(tickets[0])
+    marks = {mark_of(ticket) for ticket in tickets}
+    mark = tickets[0] if len(tickets) == 1 else marks.pop() if len(marks) == 1 else OURS
     return f"{mark}: {orders[0].reason or 'cancelled'}"[:REASON_LENGTH]
+
+
+def is_ours(reason: str, ticket: str) -> bool:
+    """Return whether AWS says of a job that it was we who ended it."""
+    return reason.startswith((mark_of(ticket), f"{OURS}: "))
 
 
 class Cancels:
@@ -159,11 +169,11 @@ class Cancels:
 
 
 def by_reason(orders: Sequence[Order]) -> list[list[Order]]:
-    """Return orders that may go with one call: of one dispatch, and for one reason."""
-    found: dict[tuple[str, str], list[Order]] = {}
+    """Return orders that may go with one call: one reason goes with each."""
+    found: dict[str, list[Order]] = {}
 
     for order in orders:
-        found.setdefault((mark_of(order.ticket), order.reason), []).append(order)
+        found.setdefault(order.reason, []).append(order)
 
     return list(found.values())
 

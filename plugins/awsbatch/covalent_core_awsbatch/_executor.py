@@ -181,7 +181,7 @@ class AWSBatchExecutor:
     async def release(self, job: Job, location: str | None) -> None:
         folder = Folder.parse(location) if location else self._folder(job)
         self._finding.void_orders.pop(job.ticket, None)
-        self._account.forget(str(folder))
+        self._account.forget(folder)
 
         if self.cleanup:
             await self._account.releases.release(folder)

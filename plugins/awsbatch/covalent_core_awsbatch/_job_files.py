@@ -121,14 +121,13 @@ class JobFiles:
 
     async def _renew_links(self, look: Files) -> None:
         """Make the links of a job anew in time."""
-        location = str(self.folder)
+        links = self._account.links
 
-        if self._linked and look.there and self._account.are_links_due(location):
+        if self._linked and look.there and links.are_due(self.folder):
             # The last order that is owned may be void, and another one on its way.
             orders = range(max(look.owners, default=0) + 2)
-            links = self._account.links.of_job(self.folder, orders, self.job.node_ids)
-            await self._account.objects.put(self.folder, "links", links)
-            self._account.note_links(location)
+            new = await links.of_job(self.folder, orders, self.job.node_ids)
+            await self._account.objects.put(self.folder, "links", new)
 
     @staticmethod
     def _name(ending: str) -> str:

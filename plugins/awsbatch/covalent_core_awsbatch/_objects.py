@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
@@ -84,6 +85,7 @@ class Objects:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._addresses: dict[str, str] = {}
 
     async def put(self, folder: Folder, name: str, content: bytes, *, ending: bool = False) -> None:
         """Write an object."""
@@ -215,20 +217,14 @@ class Objects:
         owner = await self._service.run(claim.bar, f"PutObject {folder}/{OWNER}{order}", ending=True)
         return None if owner is None else owner.split()[0]
 
-    def link(self, method: str, folder: Folder, name: str, seconds: int, *, once: bool = False) -> str:
-        """Return a presigned link.
-
-        Args:
-            method: ``get_object``, ``put_object`` or ``delete_object``.
-            seconds: How long it is valid at most.
-            once: Whether it may write only where nothing is.
-        """
-        arguments = {"Bucket": folder.bucket, "Key": folder.key(name), **({"IfNoneMatch": "*"} if once else {})}
-        return str(self._service.s3.generate_presigned_url(method, Params=arguments, ExpiresIn=seconds))
-
     def address(self, folder: Folder, name: str) -> str:
         """Return where an object is, for who signs for himself."""
-        return self.link("get_object", folder, name, 60).partition("?")[0]
+        if folder.bucket not in self._addresses:
+            s3 = self._service.s3
+            link = s3.generate_presigned_url("get_object", Params={"Bucket": folder.bucket, "Key": "x"}, ExpiresIn=60)
+            self._addresses[folder.bucket] = str(link).partition("?")[0][:-1]
+
+        return self._addresses[folder.bucket] + quote(folder.key(name))
 
     def _take(self, bucket: str, key: str, owner: str) -> str:
         for last in (*[False] * CONFLICTS, True):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from threading import Lock
 from typing import Any, TypeVar
 
 import boto3
@@ -48,6 +49,7 @@ class Service:
         self._access = access
         self._calls = CapacityLimiter(CALLS)
         self._ending = CapacityLimiter(ENDING_CALLS)
+        self._making = Lock()
         self.counts: Counter[str] = Counter()
 
     @cached_property
@@ -76,13 +78,15 @@ class Service:
 
     @cached_property
     def s3(self) -> Any:
-        # What is signed beforehand cannot have the checksum of what comes later.
-        return self._client(
-            "s3",
-            retries={"total_max_attempts": 5, "mode": "standard"},
-            signature_version="s3v4",
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
+        """The client for objects."""
+        return self._s3()
+
+    def s3_with(self, frozen: Any) -> Any:
+        """Return a client for objects whose credentials stay these."""
+        return self._s3(
+            aws_access_key_id=frozen.access_key,
+            aws_secret_access_key=frozen.secret_key,
+            aws_session_token=frozen.token,
         )
 
     @cached_property
@@ -132,8 +136,21 @@ class Service:
         except (ClientError, BotoCoreError, OSError) as error:
             raise translated(error, asked, changes=changes) from error
 
-    def _client(self, name: str, **settings: Any) -> Any:
+    def _s3(self, **credentials: Any) -> Any:
+        # What is signed beforehand cannot have the checksum of what comes later.
+        return self._client(
+            "s3",
+            credentials,
+            retries={"total_max_attempts": 5, "mode": "standard"},
+            signature_version="s3v4",
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+
+    def _client(self, name: str, credentials: Mapping[str, Any] | None = None, **settings: Any) -> Any:
         seconds = self._access.answer_seconds
         config = Config(connect_timeout=min(10.0, seconds), read_timeout=seconds, max_pool_connections=32, **settings)
+
         # A session makes one client at a time.
-        return self.session.client(name, config=config)
+        with self._making:
+            return self.session.client(name, config=config, **credentials or {})

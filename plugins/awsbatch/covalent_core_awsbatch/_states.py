@@ -179,11 +179,11 @@ def waiting(record: Record) -> str:
     return f"AWS Batch job {record.job_id} is RUNNABLE and does not start: {words} ({record.reason})"
 
 
-def explain(record: Record, ticket: str = "", *, begun: bool = True) -> tuple[str, bool]:
+def explain(record: Record, *, ours: bool = False, begun: bool = True) -> tuple[str, bool]:
     """Say what has become of a job that left no result, and whether another attempt may end otherwise.
 
     Args:
-        ticket: With which our own orders begin.
+        ours: Whether it was we who gave the order to end it.
         begun: Whether its start command has come so far that the job was won.
     """
     said = record.reason + (f", exit code {record.exit_code}" if record.exit_code is not None else "")
@@ -197,7 +197,7 @@ def explain(record: Record, ticket: str = "", *, begun: bool = True) -> tuple[st
         words, retry = EXITS[record.exit_code]
         return f"{begin}{words} ({said})", retry
 
-    if record.ordered and not (ticket and record.reason.startswith(ticket)):
+    if record.ordered and not ours:
         return f"{begin}somebody has ended it at AWS ({said or 'no reason is given'})", False
 
     if not begun and record.exit_code is not None and record.exit_code not in KILLED:

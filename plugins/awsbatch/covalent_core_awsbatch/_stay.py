@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from covalent_core._model.job import Value
 from covalent_core.backend import ENDED, OUTCOME, Look, Over, Unknown, read_outcome
 from covalent_core_awsbatch._account import Account
-from covalent_core_awsbatch._cancels import Order, mark_of
+from covalent_core_awsbatch._cancels import Order, is_ours
 from covalent_core_awsbatch._job_files import JobFiles
 from covalent_core_awsbatch._logs import last_lines
 from covalent_core_awsbatch._looks import Files, Watched
@@ -252,7 +252,7 @@ class Stay:
         # Somebody may have ended the container and not the task: what the runner says of that is not all.
         over = await self._account.batch.until_over(self._watched, tell=self._tell)
         record = await self._recall()
-        message, retry = explain(record, mark_of(self._files.job.ticket))
+        message, retry = self._explain(record)
 
         if told or "OutOfMemory" in over.reason:
             raise BatchJobError(message, state=record.state, retry=retry)
@@ -262,6 +262,10 @@ class Stay:
         known = await self._account.batch.describe([self._job_id])
         return known.get(self._job_id) or self._account.batch.record(self._job_id) or Record(self._job_id, "")
 
+    def _explain(self, record: Record) -> tuple[str, bool]:
+        ours = is_ours(record.reason, self._files.job.ticket)
+        return explain(record, ours=ours, begun=self._files.begun)
+
     async def _error(self, record: Record) -> BatchJobError:
         if not record.state:
             message = (
@@ -269,7 +273,7 @@ class Stay:
             )
             return BatchJobError(message, state="", retry=True)
 
-        message, retry = explain(record, mark_of(self._files.job.ticket), begun=self._files.begun)
+        message, retry = self._explain(record)
         said = await last_lines(self._account.service, self._log_group, record.log_stream)
         return BatchJobError(
             f"{message}\nthe end of its log:\n{said}" if said else message, state=record.state, retry=retry

@@ -156,7 +156,7 @@ class Submissions:
         start = StartObject(records)
         self._account.arrays.note(folder, [(submission.folder.name, submission.order) for submission in submissions])
         await objects.put(folder, NAME, start.content)
-        url = self._account.links.to_start(folder, NAME) if linked else objects.address(folder, NAME)
+        url = (await self._account.links.to_start(folder, NAME))[0] if linked else objects.address(folder, NAME)
         region = "" if linked else self._account.service.region
         return start.order(url, region, time_limit=self._terms.time_limit, beat=self._terms.beat)
 
@@ -169,9 +169,9 @@ class Submissions:
             return {**record, "base": objects.address(folder, "")}
 
         links = self._account.links
-        await objects.put(folder, "links", links.of_job(folder, [submission.order], submission.node_ids))
-        self._account.note_links(str(folder))
-        return {**record, "links": links.to_start(folder, "links"), "renewal": links.seconds() / 8}
+        await objects.put(folder, "links", await links.of_job(folder, [submission.order], submission.node_ids))
+        url, seconds = await links.to_start(folder, "links")
+        return {**record, "links": url, "renewal": seconds / 8}
 
     def _request(self, name: str, submissions: Sequence[Submission], job: Job, variable: str) -> dict[str, Any]:
         terms = self._terms

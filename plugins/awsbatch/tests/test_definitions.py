@@ -10,7 +10,6 @@ import pytest
 import work
 from aws import Aws
 
-import covalent_core as ct
 from covalent_core_awsbatch import AWSBatchExecutor
 from covalent_core_awsbatch._definition import Definition
 from covalent_core_awsbatch._resources import Resources
@@ -59,9 +58,7 @@ def test_what_is_registered_has_no_secret_and_one_attempt() -> None:
 
 
 @pytest.mark.long("a hundred jobs, while definitions are removed again and again")
-def test_definitions_that_vanish_are_made_anew(
-    aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path
-) -> None:
+def test_definitions_that_vanish_are_made_anew(aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     batch = aws.client("batch")
 
@@ -110,9 +107,7 @@ def test_purge_spares_what_is_in_use(aws: Aws, options: dict[str, Any], home: Pa
     assert work.end(dispatch_id).result == "all"
 
 
-def test_a_revision_of_somebody_else_is_not_run(
-    aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path
-) -> None:
+def test_a_revision_of_somebody_else_is_not_run(aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path) -> None:
     executor = AWSBatchExecutor(**options, poll_freq=1.0, tags={"test": tmp_path.name})
     assert work.end(work.dispatch(executor, TASKS.quick, str(tmp_path), "first")).result == "first"
     batch = aws.client("batch")
@@ -129,4 +124,3 @@ def test_a_revision_of_somebody_else_is_not_run(
     batch.register_job_definition(**foreign)
 
     assert work.end(work.dispatch(executor, TASKS.quick, str(tmp_path), "second")).result == "second"
-    assert ct.__name__

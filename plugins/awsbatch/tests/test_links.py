@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,6 @@ import pytest
 import work
 from aws import Aws
 
-import covalent_core as ct
 from covalent_core import Status
 from covalent_core_awsbatch import AWSBatchExecutor
 
@@ -21,23 +22,26 @@ def linked(options: dict[str, Any], home: Path) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "batch_job_role_name"}
 
 
+#: A program that boto3 asks for credentials: who asks again gets new ones, as after another login.
+PROGRAM = """\
+#!{python}
+import datetime, json, urllib.request
+
+request = urllib.request.Request("{url}/_aws/issue", b'{{"seconds": {seconds}}}', method="POST")
+found = json.load(urllib.request.urlopen(request))
+ends = datetime.datetime.fromtimestamp(found["expires"], datetime.timezone.utc).isoformat()
+given = {{"AccessKeyId": "access_key", "SecretAccessKey": "secret_key", "SessionToken": "token"}}
+print(json.dumps({{"Version": 1, "Expiration": ends, **{{name: found[key] for name, key in given.items()}}}}))
+"""
+
+
 @pytest.fixture
-def short_lived(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Return what makes a process that boto3 asks for credentials, which live for some seconds."""
+def short_lived(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float], None]:
+    """Return what lets the credentials live for some seconds."""
 
     def write(seconds: float) -> None:
-        # One set for each call: who asks again gets new ones, as after another login.
         program = tmp_path / "credentials"
-        program.write_text(
-            "#!/bin/sh\n"
-            f"exec {__import__('sys').executable} -c '\n"
-            "import json, sys, urllib.request\n"
-            f'request = urllib.request.Request("{aws.url}/_aws/issue", b\'"\'"\'{{"seconds": {seconds}}}\'"\'"\', method="POST")\n'
-            "found = json.load(urllib.request.urlopen(request))\n"
-            'print(json.dumps({"Version": 1, "AccessKeyId": found["access_key"], "SecretAccessKey": found["secret_key"],\n'
-            '    "SessionToken": found["token"], "Expiration": found["expires"]}))\n'
-            "'\n"
-        )
+        program.write_text(PROGRAM.format(python=sys.executable, url=aws.url, seconds=seconds))
         program.chmod(0o755)
         config = tmp_path / "aws-config"
         config.write_text(f"[default]\ncredential_process = {program}\n")
@@ -79,27 +83,28 @@ def test_variables_of_any_size_reach_the_task(aws: Aws, options: dict[str, Any],
     assert work.end(work.dispatch(executor, TASKS.environment, ["LONG"])).result == ["x" * 9000]
 
 
+@pytest.mark.long("the credentials have to come to their end")
 def test_links_are_made_anew_while_the_job_runs(
-    aws: Aws, linked: dict[str, Any], short_lived: Any, tmp_path: Path
+    aws: Aws, linked: dict[str, Any], short_lived: Callable[[float], None], tmp_path: Path
 ) -> None:
-    short_lived(16)
+    short_lived(25)
     executor = AWSBatchExecutor(**linked, poll_freq=1.0)
     dispatch_id = work.dispatch(executor, TASKS.work, str(tmp_path), "all")
     work.until_begun(tmp_path)
-    work.lasts(20, lambda: work.node(dispatch_id)["status"] == Status.RUNNING)
+    work.lasts(30, lambda: work.node(dispatch_id)["status"] == Status.RUNNING)
     (tmp_path / "go").touch()
 
     assert work.end(dispatch_id).result == "all"
 
 
+@pytest.mark.long("the credentials have to come to their end")
 def test_a_job_that_waited_longer_than_its_links_live_says_so(
-    aws: Aws, linked: dict[str, Any], short_lived: Any, tmp_path: Path
+    aws: Aws, linked: dict[str, Any], short_lived: Callable[[float], None], tmp_path: Path
 ) -> None:
-    short_lived(12)
-    aws.turn(start_delay=16.0)
+    short_lived(20)
+    aws.turn(start_delay=25.0)
     executor = AWSBatchExecutor(**linked, poll_freq=1.0)
     result = work.end(work.dispatch(executor, TASKS.quick, str(tmp_path)))
 
     assert "set batch_job_role_name" in result.get_node_result(0)["error"]
     assert work.begun(tmp_path) == []
-    assert ct.__name__
