@@ -83,12 +83,15 @@ def test_a_container_has_nothing_of_the_server_but_where_it_is(
 
 
 def test_sigterm_goes_to_process_1_alone_and_the_end_of_process_1_is_that_of_all(aws: Aws, jobs: PlainJobs) -> None:
+    # Process 1 ends a moment after its signal, so that the child could have told of one.
     code = (
-        "import os, signal, sys, time\n"
+        "import os, select, signal, time\n"
+        "told, tells = os.pipe()\n"
         "child = os.fork()\n"
-        "name = 'parent' if child else 'child'\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (print(name, 'heard', flush=True), os._exit(5)))\n"
-        "print(name, 'is there', flush=True)\n"
+        "def tell(*_): os.write(tells, b'x')\n"
+        "def end(*_): print('child too:', bool(select.select([told], [], [], 0.3)[0]), flush=True); os._exit(5)\n"
+        "signal.signal(signal.SIGTERM, end if child else tell)\n"
+        "print('there', flush=True)\n"
         "time.sleep(600)\n"
     )
     job = jobs.run(python(code), stopTimeout=10)
@@ -99,7 +102,7 @@ def test_sigterm_goes_to_process_1_alone_and_the_end_of_process_1_is_that_of_all
     jobs.batch.terminate_job(jobId=job, reason="enough")
     described = ended(aws, jobs, job)
 
-    assert output(aws, described)[2:] == ["parent heard"]
+    assert output(aws, described)[2:] == ["child too: False"]
     assert (described["status"], described["statusReason"]) == ("FAILED", "enough")
     assert container_of(described)["exitCode"] == 5
     assert aws.processes.of(job) == []
@@ -155,6 +158,23 @@ def test_an_image_without_python_and_one_that_there_is_not(aws: Aws, jobs: Plain
     assert aws.client("logs").describe_log_streams(
         logGroupName="/aws/batch/job", logStreamNamePrefix=container_of(pulled)["logStreamName"]
     )["logStreams"] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.8", "3.13"])
+def test_an_image_has_the_python_that_its_tag_says(aws: Aws, jobs: PlainJobs, version: str) -> None:
+    code = python("import sys; print('%d.%d' % sys.version_info[:2])")
+
+    described = ended(aws, jobs, jobs.run(code, f"public.ecr.aws/docker/library/python:{version}-slim"))
+
+    if "manifest unknown" in container_of(described).get("reason", ""):
+        pytest.skip(f"no Python {version} on this machine")
+
+    assert output(aws, described) == [version]
+
+
+def test_an_image_is_missing_every_time(aws: Aws, jobs: PlainJobs) -> None:
+    for job in (jobs.run(NOTHING, "python:3.99"), jobs.run(NOTHING, "python:3.99")):
+        assert "manifest unknown" in container_of(ended(aws, jobs, job))["reason"]
 
 
 def test_a_role_that_iam_does_not_have(aws: Aws, jobs: PlainJobs) -> None:

@@ -35,7 +35,7 @@ class Admin:
             "clear_calls": lambda settings: server.edge.calls.clear(),
             "issue": lambda settings: asdict(server.credentials.issue(settings["seconds"])),
             "revoke": lambda settings: server.credentials.revoke(settings["access_key"]),
-            "broken": lambda settings: server.broken,
+            "broken": lambda settings: server.edge.broken,
         }
         self._in_loop: dict[str, Callable[[Settings], Coroutine[Any, Any, Any]]] = {
             "reset": lambda settings: server.clear(),

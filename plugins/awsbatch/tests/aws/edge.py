@@ -26,6 +26,9 @@ class Edge:
         own: Answers what moto does not, None to all else.
         moto: Answers the rest.
         verify: Checks who sent a request.
+
+    Attributes:
+        broken: What went wrong with the endpoint itself.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Edge:
         self._admin, self._own, self._moto, self._verify = admin, own, moto, verify
         self.faults = Faults()
         self.calls = Calls()
+        self.broken: list[str] = []
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
@@ -63,13 +67,11 @@ class Edge:
         if request.service != "s3":
             request.body = _read(stream, request)
 
-        fault = self.faults.of(request)
         self.calls.arrive(request.operation)
+        fault = self.faults.of(request)
 
-        if fault is not None and fault.kind in ("cut_upload", "unreached"):
-            if fault.kind == "cut_upload" and not request.body:
-                stream.read(int(request.headers.get("content-length", 0)) // 2)
-
+        if fault is not None and fault.kind == "cut_upload" and request.service == "s3":
+            stream.read(int(request.headers.get("content-length", 0)) // 2)
             return None
 
         if request.service == "s3":
@@ -80,8 +82,8 @@ class Edge:
     def _spoil(self, fault: Fault, request: Request, environ: Environ) -> Answer | None:
         error = refusal(request.service, *fault.error_of(request.service))
 
-        if fault.kind in ("refused", "rate"):
-            return error
+        if fault.kind in ("unreached", "cut_upload", "refused", "rate"):
+            return error if fault.kind in ("refused", "rate") else None
 
         if fault.kind == "late":
             time.sleep(fault.seconds)
@@ -106,6 +108,7 @@ class Edge:
             answer = refusal(request.service, error.code, error.message, error.status)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
+            self.broken.append(f"{operation}: {error!r}")
             answer = refusal(request.service, "InternalFailure", f"the endpoint broke: {error!r}", 500)
 
         self.calls.reach(operation, answer.status)

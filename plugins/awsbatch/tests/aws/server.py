@@ -43,7 +43,6 @@ class Server:
         self._loop = loop
         self._folder = folder
         self._regions: dict[str, Batch] = {}
-        self.broken: list[str] = []
         self.knobs = Knobs()
         self.credentials = Credentials(self.knobs)
         self._moto = MotoServices(ACCOUNT)
@@ -111,7 +110,7 @@ class Server:
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Keep what went wrong with the endpoint itself, for whoever stops it."""
-        self.broken.append(f"{context.get('message')}: {context.get('exception')!r}")
+        self.edge.broken.append(f"{context.get('message')}: {context.get('exception')!r}")
         loop.default_exception_handler(context)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .container import Running
-from .ends import ENDS, EXITED, OVERRIDES_TOO_LONG, TIMED_OUT, TOO_MANY_TAGS, End, Plan, cannot_pull, cannot_start
+from .ends import ENDS, EXITED, OVERRIDES_TOO_LONG, TIME_LIMIT, TOO_MANY_TAGS, End, Plan, cannot_pull, cannot_start
 from .images import Image, ImageNotFoundError
 from .jobs import Attempt, Job, now
 from .logs import DEFAULT_GROUP
@@ -77,7 +77,7 @@ def _failure_to_start(batch: Batch, job: Job, plan: Plan | None) -> End | None:
 
 
 def _command(job: Job, image: Image) -> list[str]:
-    init = ["/usr/bin/tini", "--"] if job.spec.init else []
+    init = [shutil.which("tini") or "tini", "--"] if job.spec.init else []
     return [*init, *image.entrypoint, *job.spec.command] or ["python3"]
 
 
@@ -99,7 +99,6 @@ async def _run(batch: Batch, job: Job, environment: ComputeEnvironment, this: At
     running = await Running.start(_command(job, image), variables, folder, write)
     this.started_at = now()
     job.become("RUNNING")
-
     return await _until_end(batch, job, running, this, plan)
 
 
@@ -134,7 +133,7 @@ def _causes(batch: Batch, job: Job, plan: Plan | None) -> list[Coroutine[Any, An
     limit = job.request.get("timeout", job.definition.request.get("timeout", {})).get("attemptDurationSeconds")
 
     if limit is not None:
-        causes.append(_after(batch.knobs.time_limit or limit, End("running", TIMED_OUT, None, None, True, True, True)))
+        causes.append(_after(batch.knobs.time_limit or limit, TIME_LIMIT))
 
     if plan is not None and ENDS[plan.way].when == "running":
         causes.append(_after(plan.after, ENDS[plan.way]))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 EXITED = "Essential container in task exited"
-TIMED_OUT = "Job attempt duration exceeded timeout"
 _INSTANCE = "i-0123456789abcdef0"
 _DAEMON = "Error response from daemon"
 
@@ -88,6 +87,7 @@ ENDS: dict[str, End] = {
     ),
     "failed_though_done": End("finished", EXITED, None, 1),
 }
+TIME_LIMIT = End("running", "Job attempt duration exceeded timeout", warned=True, keeps_exit_code=True, final=True)
 OVERRIDES_TOO_LONG = End("start", "Container Overrides length must be at most 8192", final=True)
 TOO_MANY_TAGS = End("start", "Too many tags: a task takes at most 50", final=True)
 

@@ -63,19 +63,25 @@ class Images:
         if repository not in ENTRYPOINTS:
             raise ImageNotFoundError(f"pull access denied for {name}, repository does not exist or may require login")
 
+        programs = {program: shutil.which(program) or f"/bin/{program}" for program in _PROGRAMS}
         folder = self._folder / re.sub(r"\W", "_", name)
-        folder.mkdir(parents=True)
-
-        for program in _PROGRAMS:
-            (folder / program).symlink_to(shutil.which(program) or f"/bin/{program}")
 
         if repository == "no-python":
-            return Image((), str(folder))
+            return Image((), str(_filled(folder, programs)))
 
-        for program in ("python", "python3"):
-            (folder / program).symlink_to(_interpreter(name, tag))
+        interpreter = _interpreter(name, tag)
+        programs |= {"python": interpreter, "python3": interpreter}
+        return Image(tuple(ENTRYPOINTS[repository]), f"{_filled(folder, programs)}:/usr/local/bin:/usr/bin:/bin")
 
-        return Image(tuple(ENTRYPOINTS[repository]), f"{folder}:/usr/local/bin:/usr/bin:/bin")
+
+def _filled(folder: Path, programs: dict[str, str]) -> Path:
+    """Return a new folder with links to these programs."""
+    folder.mkdir(parents=True)
+
+    for name, program in programs.items():
+        (folder / name).symlink_to(program)
+
+    return folder
 
 
 def _interpreter(image: str, tag: str) -> str:
