@@ -6,6 +6,7 @@ import itertools
 import sys
 from typing import Any
 
+from .batch.logs import DEFAULT_GROUP
 from .client import Aws
 
 _NUMBERS = itertools.count()
@@ -22,6 +23,7 @@ class PlainJobs:
     """Submits commands to one queue, with definitions in ``ecsProperties`` unless told otherwise."""
 
     def __init__(self, aws: Aws, queue: str, role: str, fargate: bool = True) -> None:
+        self.aws = aws
         self.batch = aws.client("batch")
         self.queue = queue
         self.role = role
@@ -76,6 +78,22 @@ class PlainJobs:
         """Return what DescribeJobs says of it."""
         described: dict[str, Any] = self.batch.describe_jobs(jobs=[job])["jobs"][0]
         return described
+
+    def ended(self, job: str) -> dict[str, Any]:
+        """Wait for the end of a job; return what DescribeJobs says of it then."""
+        self.aws.wait(job)
+        return self.describe(job)
+
+    def output(self, described: dict[str, Any]) -> list[str]:
+        """Return the lines that the log stream has to which DescribeJobs points."""
+        events = self.aws.client("logs").get_log_events(
+            logGroupName=DEFAULT_GROUP, logStreamName=container_of(described)["logStreamName"], startFromHead=True
+        )
+        return [event["message"] for event in events["events"]]
+
+    def listed(self, **request: Any) -> list[str]:
+        """Return the ids that ListJobs answers."""
+        return [job["jobId"] for job in self.batch.list_jobs(**request)["jobSummaryList"]]
 
 
 def container_of(described: dict[str, Any]) -> dict[str, Any]:

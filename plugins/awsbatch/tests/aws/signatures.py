@@ -59,7 +59,11 @@ def check(request: Request, find_key: Callable[[str], Key | None]) -> None:
 
 def _presigned(request: Request) -> _Signed:
     query = request.query
-    valid_for = int(query["X-Amz-Expires"])
+
+    try:
+        valid_for = int(query.get("X-Amz-Expires", ""))
+    except ValueError:
+        valid_for = 0
 
     if not 1 <= valid_for <= MOST_VALIDITY:
         raise SignatureError(
@@ -67,10 +71,10 @@ def _presigned(request: Request) -> _Signed:
         )
 
     return _Signed(
-        query["X-Amz-Credential"],
-        query["X-Amz-SignedHeaders"].split(";"),
+        query.get("X-Amz-Credential", ""),
+        query.get("X-Amz-SignedHeaders", "").split(";"),
         query["X-Amz-Signature"],
-        query["X-Amz-Date"],
+        query.get("X-Amz-Date", ""),
         query.get("X-Amz-Security-Token"),
         valid_for,
     )
