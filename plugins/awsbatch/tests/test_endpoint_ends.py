@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,12 +69,14 @@ def test_bulk_calls_answer_id_by_id(aws: Aws, jobs: PlainJobs) -> None:
     assert jobs.describe(ids[1])["status"] == "RUNNABLE"
 
 
-def test_a_terminated_job_may_succeed(aws: Aws, jobs: PlainJobs) -> None:
+def test_a_terminated_job_may_succeed(aws: Aws, jobs: PlainJobs, tmp_path: Path) -> None:
     aws.turn(termination_delay=60)
-    job = jobs.run(python("import time; time.sleep(0.3)"))
+    goes_on = tmp_path / "goes-on"
+    job = jobs.run(python(f"import os, time\nwhile not os.path.exists({str(goes_on)!r}): time.sleep(0.01)"))
     aws.wait(job, statuses=["RUNNING"])
 
     jobs.batch.terminate_job(jobId=job, reason="enough")
+    goes_on.touch()
 
     described = jobs.ended(job)
     assert (described["status"], described["isTerminated"]) == ("SUCCEEDED", True)
@@ -96,7 +99,7 @@ def test_a_terminated_job_may_stay_runnable_until_it_is_the_first(aws: Aws, jobs
 
 
 def test_a_job_may_read_failed_while_its_processes_live(aws: Aws, jobs: PlainJobs) -> None:
-    aws.turn(abandoned_for=0.5)
+    aws.turn(abandoned_for=60)
     job = jobs.run(FOREVER)
     aws.wait(job, statuses=["RUNNING"])
 
@@ -104,6 +107,7 @@ def test_a_job_may_read_failed_while_its_processes_live(aws: Aws, jobs: PlainJob
 
     assert jobs.ended(job)["status"] == "FAILED"
     assert aws.processes.of(job)
+    aws.turn(abandoned_for=0)
     wait_for(lambda: not aws.processes.of(job))
 
 
@@ -203,9 +207,10 @@ def test_a_job_waits_for_others_and_fails_with_them(aws: Aws, jobs: PlainJobs) -
 
 
 def test_lines_come_late_and_streams_may_be_missing(aws: Aws, jobs: PlainJobs) -> None:
-    aws.turn(log_delay=0.3)
+    aws.turn(log_delay=60)
     late = jobs.ended(jobs.run(python("print('late')")))
     assert jobs.output(late) == []
+    aws.turn(log_delay=0)
     wait_for(lambda: jobs.output(late) == ["late"])
 
     aws.turn(log_streams=False)

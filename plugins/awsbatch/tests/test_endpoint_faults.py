@@ -67,16 +67,17 @@ def test_boto3_takes_a_cut_answer_for_a_whole_one(aws: Aws, jobs: PlainJobs) -> 
 def test_answers_that_are_slow_and_requests_that_are_late(aws: Aws, jobs: PlainJobs) -> None:
     hasty = aws.client("batch", read_timeout=0.2)
     request = {"jobName": "j", "jobQueue": "fargate", "jobDefinition": jobs.define(python("pass"))}
-    aws.fault("SubmitJob", "slow", seconds=1, times=1)
-    aws.fault("SubmitJob", "late", seconds=1, times=1)
+    aws.fault("SubmitJob", "slow", seconds=60, times=1)
+    aws.fault("SubmitJob", "late", seconds=60, times=1)
+
+    with pytest.raises(ReadTimeoutError):
+        hasty.submit_job(**request)
+    wait_for(lambda: aws.reached()["SubmitJob"] == 1)
 
     with pytest.raises(ReadTimeoutError):
         hasty.submit_job(**request)
     assert aws.reached()["SubmitJob"] == 1
-
-    with pytest.raises(ReadTimeoutError):
-        hasty.submit_job(**request)
-    assert aws.reached()["SubmitJob"] == 1
+    aws.clear_faults()
     wait_for(lambda: aws.reached()["SubmitJob"] == 2)
 
 

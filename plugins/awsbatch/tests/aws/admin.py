@@ -28,7 +28,6 @@ class Admin:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._commands: dict[str, Callable[[Settings], Any]] = {
-            "turn": lambda settings: server.knobs.turn(**settings),
             "fault": lambda settings: server.edge.faults.add(Fault(**settings)),
             "clear_faults": lambda settings: server.edge.faults.clear(),
             "calls": self._calls,
@@ -38,6 +37,7 @@ class Admin:
             "broken": lambda settings: server.edge.broken,
         }
         self._in_loop: dict[str, Callable[[Settings], Coroutine[Any, Any, Any]]] = {
+            "turn": self._turn,
             "reset": lambda settings: server.clear(),
             "hold": self._hold,
             "release": self._release,
@@ -67,6 +67,9 @@ class Admin:
     def _calls(self, settings: Settings) -> Settings:
         calls = self._server.edge.calls
         return {"received": calls.received, "reached": calls.reached, "log": calls.log}
+
+    async def _turn(self, settings: Settings) -> None:
+        self._server.knobs.turn(**settings)
 
     async def _hold(self, settings: Settings) -> None:
         """Let no job of a queue start; the one at the head of the line says why."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -86,12 +85,12 @@ class Edge:
             return error if fault.kind in ("refused", "rate") else None
 
         if fault.kind == "late":
-            time.sleep(fault.seconds)
+            fault.wait()
 
         answer = self._serve(request, environ)
 
         if fault.kind == "slow":
-            time.sleep(fault.seconds)
+            fault.wait()
 
         if fault.kind == "cut_answer":
             _send_half(answer, environ)

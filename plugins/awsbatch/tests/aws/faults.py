@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .request import Request
@@ -59,14 +59,12 @@ class Fault:
     chance: float = 1.0
     seed: int = 0
     hits: int = 0
-    _random: random.Random = field(init=False, repr=False)
-    _allowed: float = field(init=False, repr=False)
-    _since: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"there is no fault {self.kind!r}, only {KINDS}")
 
+        self._over = threading.Event()
         self._random = random.Random(self.seed)
         self._allowed, self._since = self.per_second, time.monotonic()
 
@@ -93,7 +91,15 @@ class Fault:
 
     def show(self) -> dict[str, Any]:
         """Return it as JSON can have it."""
-        return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
+        return asdict(self)
+
+    def wait(self) -> None:
+        """Wait as long as it says, or until all is to go well again."""
+        self._over.wait(self.seconds)
+
+    def end(self) -> None:
+        """End what waits."""
+        self._over.set()
 
     def _is_for(self, request: Request) -> bool:
         wanted, given = self.operation, request.operation
@@ -127,8 +133,12 @@ class Faults:
     def clear(self) -> list[dict[str, Any]]:
         """Let all go well again; return what went wrong how often."""
         with self._lock:
-            shown, self._faults = [fault.show() for fault in self._faults], []
-            return shown
+            ended, self._faults = self._faults, []
+
+        for fault in ended:
+            fault.end()
+
+        return [fault.show() for fault in ended]
 
     def of(self, request: Request) -> Fault | None:
         """Return what goes wrong with this request, if anything does."""

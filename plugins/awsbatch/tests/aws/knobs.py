@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
 
 @dataclass
 class Knobs:
-    """All times are seconds.
+    """All times are seconds. One that is turned down ends at once what waits for it.
 
     Attributes:
         start_delay: A job is RUNNABLE for this long before a place is looked for.
@@ -54,6 +57,9 @@ class Knobs:
     log_streams: bool = True
     credentials_for: float = 6 * 3600.0
 
+    def __post_init__(self) -> None:
+        self._turned = asyncio.Event()
+
     def turn(self, **settings: Any) -> None:
         """Set some of them.
 
@@ -68,6 +74,17 @@ class Knobs:
 
             setattr(self, name, value)
 
+        self._turned.set()
+        self._turned = asyncio.Event()
+
     def reset(self) -> None:
         """Set all of them to what they were at the start."""
-        self.__init__()  # type: ignore[misc]
+        self.turn(**{field.name: field.default for field in fields(self)})
+
+    async def delay(self, name: str) -> None:
+        """Wait as long as this knob says, which may be turned meanwhile."""
+        begun = time.monotonic()
+
+        while (left := begun + float(getattr(self, name)) - time.monotonic()) > 0:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._turned.wait(), left)

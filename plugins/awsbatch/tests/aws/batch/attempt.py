@@ -30,7 +30,7 @@ async def attempt(batch: Batch, job: Job, environment: ComputeEnvironment) -> En
     job.told = asyncio.get_running_loop().create_future()
     job.become("STARTING")
     plan = next((plan for plan in batch.plans if plan.takes(job.name)), None)
-    await asyncio.sleep(batch.knobs.pull_delay)
+    await batch.knobs.delay("pull_delay")
     end = _failure_to_start(batch, job, plan) or await _run(batch, job, environment, this, plan)
     this.stopped_at = now()
 
@@ -143,7 +143,7 @@ def _causes(batch: Batch, job: Job, plan: Plan | None) -> list[Coroutine[Any, An
 
 async def _when_ordered(batch: Batch, job: Job) -> End:
     await job.ordered.wait()
-    await asyncio.sleep(batch.knobs.termination_delay)
+    await batch.knobs.delay("termination_delay")
     return _by_order(job)
 
 
@@ -160,8 +160,13 @@ async def _stop(batch: Batch, job: Job, running: Running, end: End, this: Attemp
     timeout = batch.knobs.stop_timeout if job.spec.stop_timeout is None else job.spec.stop_timeout
 
     if end.final and batch.knobs.abandoned_for:
-        batch.start(running.stop(batch.knobs.abandoned_for, signalled=False))
+        batch.start(_abandon(batch, running))
     elif end.warned:
         this.exit_code = await running.stop(timeout, batch.knobs.stop_signal)
     else:
         this.exit_code = await running.kill()
+
+
+async def _abandon(batch: Batch, running: Running) -> None:
+    await batch.knobs.delay("abandoned_for")
+    await running.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-from contextlib import suppress
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from .attempt import attempt
@@ -46,7 +46,7 @@ async def _live_as_array(batch: Batch, parent: Job) -> None:
     """Spawn the children, and end when all of them have."""
     assert parent.size is not None
 
-    if await _sleeps_unless_ordered(parent, batch.knobs.spawn_delay):
+    if await _is_ordered_within(parent, batch.knobs.delay("spawn_delay")):
         parent.become("FAILED", parent.order)
         return
 
@@ -69,7 +69,7 @@ async def _live_as_job(batch: Batch, job: Job) -> None:
     for number in range(1, attempts + 1):
         job.become("RUNNABLE")
 
-        if await _sleeps_unless_ordered(job, batch.knobs.start_delay) and not batch.knobs.ended_stay_runnable:
+        if await _is_ordered_within(job, batch.knobs.delay("start_delay")) and not batch.knobs.ended_stay_runnable:
             job.become("FAILED", job.order)
             return
 
@@ -108,10 +108,15 @@ async def _one_attempt(batch: Batch, job: Job) -> tuple[End | None, int | None]:
         job.place = None
 
 
-async def _sleeps_unless_ordered(job: Job, seconds: float) -> bool:
-    """Wait this long, or until the job is to end; whether it is."""
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(job.ordered.wait(), seconds)
+async def _is_ordered_within(job: Job, delay: Coroutine[Any, Any, None]) -> bool:
+    """Wait for a delay, or until the job is to end; whether it is."""
+    events = [asyncio.create_task(delay), asyncio.ensure_future(job.ordered.wait())]
+
+    try:
+        await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for event in events:
+            event.cancel()
 
     return job.ordered.is_set()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from aws.knobs import Knobs
 from aws.moto_services import MotoServices
@@ -12,10 +13,16 @@ DEFAULT_GROUP = "/aws/batch/job"
 
 
 class LogStreams:
-    """The log streams of the containers of one region."""
+    """The log streams of the containers of one region.
 
-    def __init__(self, moto: MotoServices, knobs: Knobs, region: str) -> None:
-        self._moto, self._knobs, self._region = moto, knobs, region
+    Args:
+        start: Does something beside all else.
+    """
+
+    def __init__(
+        self, moto: MotoServices, knobs: Knobs, region: str, start: Callable[[Coroutine[Any, Any, None]], None]
+    ) -> None:
+        self._moto, self._knobs, self._region, self._start = moto, knobs, region, start
 
     def open(self, group: str, stream: str) -> None:
         """Make the stream, and the group that Batch makes by itself.
@@ -31,6 +38,14 @@ class LogStreams:
         stamp = int(time.time() * 1000)
         events = [{"timestamp": stamp, "message": line} for line in lines if line]
 
-        if events and self._knobs.log_streams:
-            given = self._region, group, stream, events
-            asyncio.get_running_loop().call_later(self._knobs.log_delay, self._moto.write_lines, *given)
+        if not events or not self._knobs.log_streams:
+            return
+
+        if self._knobs.log_delay:
+            self._start(self._write_late(group, stream, events))
+        else:
+            self._moto.write_lines(self._region, group, stream, events)
+
+    async def _write_late(self, group: str, stream: str, events: list[dict[str, Any]]) -> None:
+        await self._knobs.delay("log_delay")
+        self._moto.write_lines(self._region, group, stream, events)

@@ -49,7 +49,7 @@ class Batch:
         self.jobs: dict[str, Job] = {}
         self.plans: list[Plan] = []
         self.images = Images(folder / "images")
-        self.logs = LogStreams(moto, knobs, region)
+        self.logs = LogStreams(moto, knobs, region, self.start)
         self._url = url
         self._arn_prefix = f"arn:aws:batch:{region}:{account}"
         self.queues = Queues(self._arn_prefix)
