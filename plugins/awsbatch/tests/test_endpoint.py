@@ -79,6 +79,12 @@ def test_sigterm_goes_to_process_1_alone_and_the_end_of_process_1_is_that_of_all
     assert aws.processes.of(job) == []
 
 
+def test_a_process_is_seen_that_has_thrown_its_environment_away(aws: Aws, jobs: PlainJobs) -> None:
+    job = jobs.run(["env", "-i", "/bin/sh", "-c", "sleep 600 & sleep 600"])
+
+    wait_for(lambda: len(aws.processes.of(job)) == 3)
+
+
 @pytest.mark.parametrize("image", ["entrypoint-deaf", "entrypoint-waits", "python"])
 def test_what_does_not_listen_is_killed_after_the_stop_timeout(aws: Aws, jobs: PlainJobs, image: str) -> None:
     aws.turn(stop_timeout=0.3)

@@ -26,7 +26,8 @@ class Processes:
                 if namespace != os.readlink("/proc/self/ns/pid"):
                     namespaces[namespace].append(pid)
 
-                    if (job := self._job_of(pid)) is not None:
+                    # Process 1 may have thrown its environment away; what started it has not.
+                    if (job := self._job_of(pid) or self._job_of(_parent_of(pid))) is not None:
                         jobs[namespace] = job
 
         return {job: sorted(namespaces[namespace]) for namespace, job in jobs.items()}
@@ -40,3 +41,7 @@ class Processes:
         name = b"AWS_BATCH_JOB_ID="
         named = (variable.removeprefix(name).decode() for variable in variables if variable.startswith(name))
         return next(named, None) if self._mark in variables else None
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

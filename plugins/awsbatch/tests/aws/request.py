@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .batch.protocol import operation_at
 from .credentials import ROLE_PATH
 
 _SUBRESOURCES = "acl cors encryption lifecycle location policy tagging versioning versions publicAccessBlock".split()
@@ -64,7 +65,7 @@ class Request:
             return target.rpartition(".")[2]
 
         if self.service == "batch":
-            return _batch_operation(self.path)
+            return operation_at(self.path)
 
         return dict(parse_qsl(self.body.decode(errors="replace"))).get("Action", "Unknown")
 
@@ -84,12 +85,6 @@ class Request:
 
         scope = signed_by.split("/")
         self.service, self.region = (scope[3], scope[2]) if len(scope) == 5 else ("s3", "us-east-1")
-
-
-def _batch_operation(path: str) -> str:
-    from .batch.protocol import operation_at
-
-    return operation_at(path)
 
 
 def _s3_operation(request: Request) -> str:
