@@ -122,12 +122,14 @@ class Submissions:
     async def _submit_once(
         self, submissions: list[Submission], job: Job, definition: Definition
     ) -> dict[Submission, str | Exception]:
+        # What is wrong with it is found out before there is anything that says that AWS may have been asked.
+        await self._account.definitions.arn(definition)
         folder = self._folder(submissions)
         # The list of the jobs is there before AWS is asked: who looks for them afterwards finds them in it.
         variable = await self._write_start(folder, submissions, linked=definition.job_role is None)
-        request = self._request(folder.name, submissions, job, variable)
 
         try:
+            request = self._request(folder.name, submissions, job, variable)
             job_id = await self._ask(request, definition)
         except (BatchRefusedError, BatchUnreachableError) as error:
             # AWS has surely not taken it.

@@ -32,6 +32,7 @@ class Docker:
     """A docker daemon of its own, without a network of its own."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._socket = f"unix://{folder}/socket"
         command = ["dockerd", "--host", self._socket, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
         command += ["--pidfile", f"{folder}/pid", "--bridge", "none", "--iptables=false", "--storage-driver", "vfs"]
@@ -50,6 +51,11 @@ class Docker:
         self._process.terminate()
         self._process.wait(30)
         self._log.close()
+
+        # It leaves the network of the host mounted there, and so a folder that nobody can remove.
+        for line in Path("/proc/mounts").read_text().splitlines():
+            if (place := line.split()[1]).startswith(str(self._folder)):
+                subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The agent: wins the job or leaves it, runs its bundle, and brings to S3 what that leaves."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -12,8 +13,8 @@ import time
 import urllib.error
 
 from mirror import Mirror
-from objects import NotDeliveredError, Objects
-from request import send
+from objects import REFUSALS, NotDeliveredError, Objects, patiently
+from request import copy, send
 from watcher import Watcher
 
 #: The exit codes that say what has become of a job besides its results.
@@ -146,8 +147,13 @@ def record_of(order):
     begin = place * order["width"]
     wanted = {"Range": "bytes=%d-%d" % (begin, begin + order["width"] - 1)}
 
-    with send("GET", order["url"], order["region"], headers=wanted) as answer:
-        return json.loads(answer.read())
+    def read():
+        with send("GET", order["url"], order["region"], headers=wanted) as answer:
+            content = io.BytesIO()
+            copy(answer, content)
+            return json.loads(content.getvalue())
+
+    return patiently(read, "the list of jobs", final=REFUSALS)
 
 
 def say(words):

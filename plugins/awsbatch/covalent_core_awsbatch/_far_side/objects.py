@@ -1,14 +1,14 @@
 """The objects of one job in S3, as the agent sees them."""
 
 import contextlib
+import io
 import json
 import os
-import shutil
 import time
 import urllib.error
 import urllib.parse
 
-from request import send
+from request import copy, send
 
 #: Seconds for which something is sent again that S3 does not take, and where it says that it must not be sent.
 PATIENCE, REFUSED_PATIENCE = 600.0, 60.0
@@ -34,7 +34,7 @@ class Objects:
         self._region = region
         self._links = {"GET links": links}
         self._renewed = 0.0
-        self.renew()
+        patiently(self.renew, "links", final=REFUSALS)
 
     def renew(self):
         """Take the newest links. They are made anew as long as the dispatcher lives."""
@@ -48,12 +48,21 @@ class Objects:
             self.renew()
 
     def get(self, name):
+        content = io.BytesIO()
+
         with self._send("GET", name) as answer:
-            return answer.read()
+            copy(answer, content)
+
+        return content.getvalue()
 
     def download(self, name, path):
-        with self._send("GET", name) as answer, open(path, "wb") as file:
-            shutil.copyfileobj(answer, file, 1 << 20)
+        """Bring an object into a file, for as long as it takes; that it is not there or refused is the last word."""
+
+        def download_once():
+            with self._send("GET", name) as answer, open(path, "wb") as file:
+                copy(answer, file)
+
+        patiently(download_once, name, final=REFUSALS)
 
     def delete(self, name):
         self._send("DELETE", name).close()
@@ -101,10 +110,15 @@ class Objects:
         return send(method, self._links["%s %s" % (method, name)], "", body, headers)
 
 
-def patiently(operation, what, mend=lambda: None):
+def patiently(operation, what, mend=lambda: None, final=()):
     """Return what an operation gives, tried again while S3 cannot be reached or does not take it.
 
+    Args:
+        mend: Called before it is tried again.
+        final: The status codes that are the last word, besides that there is no such object.
+
     Raises:
+        HTTPError: One of these.
         NotDeliveredError: It was tried for too long.
     """
     began, pause = time.monotonic(), 0.5
@@ -113,9 +127,10 @@ def patiently(operation, what, mend=lambda: None):
         try:
             return operation()
         except OSError as error:
-            refused = getattr(error, "code", 0) in REFUSALS
+            code = getattr(error, "code", 0)
+            refused = code in REFUSALS
 
-            if getattr(error, "code", 0) == 404:
+            if code == 404 or code in final:
                 raise
 
             if time.monotonic() - began > (REFUSED_PATIENCE if refused else PATIENCE):

@@ -57,6 +57,24 @@ def signature(method, url, region, headers):
     return dict(signed, Authorization="AWS4-HMAC-SHA256 " + named)
 
 
+def copy(answer, file):
+    """Write the body of an answer to a file, and see that it is all there.
+
+    Raises:
+        OSError: It was cut.
+    """
+    left = int(answer.headers["Content-Length"])
+
+    while left:
+        part = answer.read(min(left, 1 << 20))
+
+        if not part:
+            raise OSError("the answer was cut: %d bytes are missing" % left)
+
+        file.write(part)
+        left -= len(part)
+
+
 def send(method, url, region="", body=None, headers=None, seconds=60):
     """Send a request and return its answer.
 

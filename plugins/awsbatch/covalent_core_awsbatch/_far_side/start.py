@@ -1,13 +1,14 @@
 """The start command: fetch the agent, make sure that it is the one that was sent, and become it."""
 
 import hashlib
+import io
 import json
 import os
 import sys
 import tempfile
 import time
 
-from request import send
+from request import copy, send
 
 #: The exit codes that say what has kept a job from its start.
 NO_AGENT, LINK_IS_DEAD = 82, 83
@@ -21,8 +22,12 @@ def fetch(order):
 
     while True:
         try:
+            content = io.BytesIO()
+
             with send("GET", order["url"], order["region"], headers=wanted) as answer:
-                return answer.read()
+                copy(answer, content)
+
+            return content.getvalue()
         except (OSError, KeyError) as error:
             code = getattr(error, "code", 0)
 
