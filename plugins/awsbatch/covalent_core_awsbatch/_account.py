@@ -43,6 +43,7 @@ class Account:
 
     def forget(self, folder: Folder) -> None:
         """Know that a job is released."""
+        self.arrays.forget(folder)
         self.links.forget(folder)
         self.silences.forget(str(folder))
 
