@@ -133,6 +133,7 @@ def plugins(session: nox.Session) -> None:
     left = provide_programs(session, chosen)
     install_groups(session, "test")
     install_all(session)
+    install_own_groups(session, chosen)
 
     for plugin in chosen:
         with session.chdir(plugin):
@@ -232,3 +233,12 @@ def install_all(session: nox.Session) -> None:
 def install_groups(session: nox.Session, *groups: str) -> None:
     """Install what pyproject.toml lists under the names of these dependency groups."""
     session.install(*nox.project.dependency_groups(PROJECT, *groups))
+
+
+def install_own_groups(session: nox.Session, plugins: list[Path]) -> None:
+    """Install what the tests of some plugins need besides: the dependency group "test" of those that have one."""
+    for plugin in plugins:
+        project = nox.project.load_toml(plugin / "pyproject.toml")
+
+        if "test" in project.get("dependency-groups", {}):
+            session.install(*nox.project.dependency_groups(project, "test"))

@@ -49,6 +49,7 @@ class Walk:
         on_child: Callable[[], None],
     ) -> None:
         self.dispatch_id = str(stored.dispatch.dispatch_id)
+        self._lattice = str(stored.dispatch.name)
         self.parent = (stored.dispatch.parent_dispatch_id, stored.dispatch.parent_node_id)
         self.timeout = stored.dispatch.timeout
         self.deadline = None if self.timeout is None else (stored.dispatch.started or now()) + self.timeout
@@ -159,7 +160,7 @@ class Walk:
 
             first = members[0]
             ticket = f"ct-{self.dispatch_id.replace('-', '')}-{first.node_id}-{first.jobs}"
-            job = Job(self.dispatch_id, ticket, first.attempt, tuple(map(self._task_call, members)))
+            job = Job(self.dispatch_id, ticket, first.attempt, tuple(map(self._task_call, members)), lattice=self._lattice)
             self._submit(members, job)
 
     async def _start_later(self, node: WalkNode) -> None:
@@ -175,7 +176,7 @@ class Walk:
 
     def _resume(self, row: Any, members: list[int]) -> None:
         nodes = [self._graph.nodes[node_id] for node_id in members]
-        job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)))
+        job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)), lattice=self._lattice)
         job.location, job.job_handle = row.location, row.handle
         needs_payload = row.payload is not None and row.location is None
         payload = open_payload(self._journal.store.home.folder, row.payload) if needs_payload else None

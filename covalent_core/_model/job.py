@@ -82,6 +82,7 @@ class Job:
         environment: Environment variables for the tasks; an executor may set it in `pickle`.
         location: What `upload` returned, once it has.
         job_handle: What `provision` returned, once it has.
+        lattice: The name of the lattice, for people who look at the backend.
     """
 
     dispatch_id: str
@@ -93,6 +94,7 @@ class Job:
     environment: dict[str, str] = field(default_factory=dict)
     location: str | None = None
     job_handle: str | None = None
+    lattice: str = ""
     _cancel_reason: str | None = field(default=None, repr=False)
     _bar: bool = field(default=False, repr=False)
     _siblings: Callable[[], int] = field(default=lambda: 0, repr=False)
@@ -116,6 +118,11 @@ class Job:
     def cancel_requested(self) -> bool:
         """Whether this job has been cancelled; once True it stays so."""
         return self._cancel_reason is not None
+
+    @property
+    def cancel_reason(self) -> str:
+        """Why this job has been cancelled, as the core shows it; empty if it has not been."""
+        return self._cancel_reason or ""
 
     @property
     def barred(self) -> bool:
