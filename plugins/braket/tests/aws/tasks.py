@@ -1,0 +1,240 @@
+"""Quantum tasks: what the API says of them, and how they come to an end."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from . import simulating
+from .account import NUMBER, Account, Resource, now
+from .devices import Device, usable
+from .searching import TASKS, matching, page
+from .wire import ApiError, Request
+
+QUEUE = "QUANTUM_TASKS_QUEUE"
+SUMMARY = (
+    "quantumTaskArn",
+    "deviceArn",
+    "shots",
+    "outputS3Bucket",
+    "outputS3Directory",
+    "createdAt",
+    "endedAt",
+    "tags",
+)
+
+
+class QuantumTask(Resource):
+    """One quantum task.
+
+    Attributes:
+        action: What it runs, in JSON.
+        device: Where.
+    """
+
+    action: str
+    device: Device
+
+
+def create(account: Account, request: Request, s3: Any) -> dict[str, Any]:
+    """CreateQuantumTask."""
+
+    def make() -> dict[str, Any]:
+        device = usable(account.devices, request["deviceArn"], request.region)
+        check(account, device, request)
+        task = new_task(account, device, request)
+        account.tasks[task.arn] = task
+        threading.Thread(target=live, args=(account, task, s3), daemon=True).start()
+        return {"quantumTaskArn": task.arn}
+
+    return account.once(request, "ValidationException", make)
+
+
+def check(account: Account, device: Device, request: Request) -> None:
+    """Refuse what this device, or this account, does not take."""
+    fewest, most = device.shots
+
+    if device.arn in account.knobs.spending_limits_reached:
+        raise ApiError("ValidationException", f"The spending limit for device {device.arn} would be exceeded.")
+
+    if request.get("jobToken") is not None and job_of(account, request["jobToken"]) is None:
+        raise ApiError("ValidationException", "The job token is not valid.")
+
+    try:
+        kind = json.loads(request["action"])["braketSchemaHeader"]["name"]
+    except (ValueError, KeyError, TypeError):
+        raise ApiError("ValidationException", "The action is not valid.") from None
+
+    if kind not in json.loads(device.capabilities)["action"]:
+        raise ApiError("ValidationException", f"Device {device.name} does not support action {kind}.")
+
+    if kind.endswith("program_set"):
+        executables = simulating.executables_of(request["action"])
+        most *= executables
+
+        if request["shots"] % executables:
+            raise ApiError("ValidationException", "Shots must be divisible by the number of executables.")
+
+    if not fewest <= request["shots"] <= most:
+        raise ApiError("ValidationException", f"Shots must be between {fewest} and {most}.")
+
+
+def job_of(account: Account, token: str) -> str | None:
+    """Return the job whose container has this token, as long as that container is there."""
+    return next((job.arn for job in account.jobs.values() if job.token == token and job.is_alive), None)
+
+
+def new_task(account: Account, device: Device, request: Request) -> QuantumTask:
+    """Return what was asked for, as it begins."""
+    name = str(uuid.uuid4())
+    arn = f"arn:aws:braket:{request.region}:{NUMBER}:quantum-task/{name}"
+    token = request.get("jobToken")
+    shown = {
+        "quantumTaskArn": arn,
+        "deviceArn": device.arn,
+        "deviceParameters": request.get("deviceParameters", "{}"),
+        "shots": request["shots"],
+        "outputS3Bucket": request["outputS3Bucket"],
+        "outputS3Directory": f"{request['outputS3KeyPrefix']}/{name}",
+        "createdAt": now(),
+        "tags": dict(request.get("tags", {})),
+    }
+
+    if token is not None:
+        shown["jobArn"] = job_of(account, token)
+
+    if "associations" in request.fields:
+        shown["associations"] = request["associations"]
+
+    if "experimentalCapabilities" in request.fields:
+        shown["experimentalCapabilities"] = request["experimentalCapabilities"]
+
+    task = QuantumTask(arn, request.region, shown)
+    task.action, task.device = request["action"], device
+    task.become("CREATED")
+    return task
+
+
+def live(account: Account, task: QuantumTask, s3: Any) -> None:
+    """Bring a quantum task to its end. Nothing but a cancel of its own stops it: not that of its job."""
+    task.become("QUEUED")
+    cancelled = wait(task, lambda: may_start(account, task))
+
+    if not cancelled:
+        task.become("RUNNING")
+        cancelled = run(account, task, s3)
+
+    if cancelled:
+        time.sleep(account.knobs.task_cancel_seconds)
+        task.become("CANCELLED")
+
+
+def wait(task: QuantumTask, over: Callable[[], bool]) -> bool:
+    """Wait until that is over, or the task was cancelled; return whether it was."""
+    while task.cancelled is None and not over():
+        time.sleep(0.01)
+
+    return task.cancelled is not None
+
+
+def may_start(account: Account, task: QuantumTask) -> bool:
+    knobs = account.knobs
+    return task.age >= knobs.task_queue_seconds and not knobs.hold_tasks and task.device.open
+
+
+def run(account: Account, task: QuantumTask, s3: Any) -> bool:
+    """Run it, and store what comes out; return whether a cancel came before."""
+    started = time.monotonic()
+    bucket, folder = task.shown["outputS3Bucket"], task.shown["outputS3Directory"]
+
+    try:
+        result = simulating.run(task.action, task.shown["shots"], task.arn, task.device, (bucket, folder))
+    except Exception as error:
+        task.shown["failureReason"] = f"{type(error).__name__}: {error}"[:1024]
+        task.become("FAILED")
+        return False
+
+    cancelled = wait(task, lambda: time.monotonic() - started >= account.knobs.task_run_seconds)
+
+    if cancelled and not (task.device.is_qpu and account.knobs.running_tasks_complete):
+        return True
+
+    while time.monotonic() - started < account.knobs.task_run_seconds:
+        time.sleep(0.01)
+
+    failure = account.knobs.task_failure
+
+    if failure:
+        task.shown["failureReason"] = failure
+        task.become("FAILED")
+        return False
+
+    for name, content in result.items():
+        s3(task.region).put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=content.encode())
+
+    task.shown["numSuccessfulShots"] = task.shown["shots"]
+    task.become("COMPLETED")
+    return False
+
+
+def get(account: Account, request: Request) -> dict[str, Any]:
+    """GetQuantumTask. What was RUNNING or has ended says what it was made of; before, that is absent."""
+    task = account.find("quantum-task", request["quantumTaskArn"], request.region)
+    status = task.status
+    shown = {**task.shown, "status": status, "queueInfo": queue_of(account, task, status)}
+
+    if status in ("RUNNING", "COMPLETED"):
+        shown["actionMetadata"] = simulating.metadata_of(task.action)
+
+    return shown
+
+
+def queue_of(account: Account, task: QuantumTask, status: str) -> dict[str, str]:
+    priority = "Priority" if "jobArn" in task.shown else "Normal"
+
+    if status not in ("CREATED", "QUEUED"):
+        message = f"Task is in {status} status. AmazonBraket does not show queue position for this status."
+        return {"queue": QUEUE, "position": "None", "queuePriority": priority, "message": message}
+
+    waiting = [
+        other
+        for other in list(account.tasks.values())
+        if other.device is task.device and other.status in ("CREATED", "QUEUED")
+    ]
+    place = task.device.queued + waiting.index(task) + 1 if task in waiting else 1
+    return {"queue": QUEUE, "position": str(place) if place <= 2000 else ">2000", "queuePriority": priority}
+
+
+def search(account: Account, request: Request) -> dict[str, Any]:
+    """SearchQuantumTasks: what was known some time ago."""
+    known = []
+
+    for task in reversed(list(account.tasks.values())):
+        status = task.status_before(account.knobs.search_lag_seconds)
+        forgotten = task.ended and task.age > account.knobs.forget_seconds
+
+        if status is not None and task.region == request.region and not forgotten:
+            known.append({**task.shown, "status": status})
+
+    found, more = page(matching(known, request["filters"], TASKS), request, account.knobs.page_size)
+    summaries = [{name: item[name] for name in (*SUMMARY, "status") if name in item} for item in found]
+    return {"quantumTasks": summaries, **more}
+
+
+def cancel(account: Account, request: Request) -> dict[str, Any]:
+    """CancelQuantumTask."""
+    task = account.find("quantum-task", request["quantumTaskArn"], request.region)
+
+    with account.lock:
+        if task.ended:
+            raise ApiError("ConflictException", f"The quantum task is in {task.status} state and cannot be cancelled.")
+
+        if task.cancelled is None:
+            task.cancelled = time.monotonic()
+            task.become("CANCELLING")
+
+    return {"quantumTaskArn": task.arn, "cancellationStatus": "CANCELLING"}
