@@ -79,6 +79,10 @@ class Folder:
         self.bucket = bucket
         self.key = key
 
+    def at(self, bucket: str, key: str) -> Folder:
+        """Return another folder of the same account."""
+        return Folder(self._account, bucket, key)
+
     async def put(self, name: str, content: bytes, **condition: str) -> None:
         """Write an object; small ones only."""
         await self._account.ask("s3", "PutObject", Bucket=self.bucket, Key=self._key(name), Body=content, **condition)

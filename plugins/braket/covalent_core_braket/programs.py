@@ -40,10 +40,10 @@ class Simulated:
 
 
 class Prepared:
-    """A function whose circuits become the bodies of requests, in files; called like the function.
+    """A function whose circuits become the bodies of requests, in a file; called like the function.
 
     Args:
-        options: What `bodies_of` needs, and the ``folder`` for the files, as JSON.
+        options: The ``folder`` with a file ``options.json``, which has what `bodies_of` needs, as JSON.
     """
 
     def __init__(self, options: str, function: Callable[..., Any]) -> None:
@@ -51,8 +51,8 @@ class Prepared:
         self._function = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        options = dict(self._options)
-        folder = Path(options.pop("folder"))
+        folder = Path(self._options["folder"])
+        options = json.loads((folder / "options.json").read_bytes())
         bodies = bodies_of(programs_of(value_of(self._function, args, kwargs)), **options)
         part = folder / "bodies.json.part"
         part.write_text(json.dumps(bodies))

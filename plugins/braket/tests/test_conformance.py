@@ -1,0 +1,58 @@
+"""The suite that every executor must pass, with electrons that are hybrid jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws.client import Account
+from aws.faults import Fault
+
+from covalent_core.testing import ExecutorSuite
+from covalent_core_braket import BraketExecutor
+
+
+class TestHybridJobs(ExecutorSuite):
+    """Containers are processes of this machine, which the endpoint starts as Amazon does: none is sent a signal."""
+
+    patience = 60.0
+    look_seconds = 3.0
+    reports_results = True
+    reports_output = True
+
+    @pytest.fixture(autouse=True)
+    def on(self, account: Account, hybrid: dict[str, Any]) -> None:
+        self.account = account
+        self.options = {**hybrid, "s3_prefix": account.access_key}
+
+    def executor(self, folder: Path) -> Any:
+        # The grace period also has to do for the way that an order goes.
+        return BraketExecutor(**self.options, grace=1.0)
+
+    def keeping_executor(self, folder: Path) -> Any:
+        return BraketExecutor(**self.options, grace=1.0, cleanup=False)
+
+    def alive(self, ticket: str, noted: list[str]) -> list[str]:
+        containers = [job for job in self.account.jobs() if job["jobName"] == ticket and job["status"] == "RUNNING"]
+        return super().alive(ticket, noted) + [job["jobArn"] for job in containers]
+
+    def left(self, folder: Path) -> list[str]:
+        wanted = {"Bucket": self.account.bucket, "Prefix": self.account.access_key}
+        found = self.account.client("s3").list_objects_v2(**wanted).get("Contents", [])
+        return [entry["Key"] for entry in found] + super().left(folder)
+
+    @contextmanager
+    def hide_from_listing(self, job_handle: str) -> Iterator[None]:
+        self.account.turn(search_lag_seconds=1e6)
+        yield
+        self.account.turn(search_lag_seconds=0.0)
+
+    @contextmanager
+    def break_status(self, job_handle: str) -> Iterator[None]:
+        faults = [Fault(operation, "ValidationException", times=10**6) for operation in ("SearchJobs", "GetJob")]
+        self.account.fail(*faults)
+        yield
+        self.account.fail()
