@@ -1,4 +1,7 @@
-"""The account of AWS that is used: its clients, asked in threads and no oftener than its quotas allow."""
+"""The account of AWS that is used: its clients, asked in threads and no oftener than its quotas allow.
+
+To import this takes as long as boto3 does; it is imported when an executor is entered.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import boto3
+import botocore.session
 from anyio import CapacityLimiter, to_thread
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import NoRegionError
 
 from covalent_core_braket._rates import rates_of
 from covalent_core_braket._refusals import translate
@@ -69,8 +77,6 @@ class Account:
         if operation in self._rates:
             await self._rates[operation].take()
 
-        from botocore import xform_name
-
         answer: dict[str, Any] = await self.do(partial(getattr(client, xform_name(operation)), **request), operation)
         return answer
 
@@ -98,9 +104,6 @@ class Account:
 
     @cached_property
     def _session(self) -> Any:
-        import boto3
-        import botocore.session
-
         session = botocore.session.Session(profile=self._profile)
 
         if self._credentials:
@@ -110,14 +113,10 @@ class Account:
 
 
 def _config() -> Any:
-    from botocore.config import Config
-
     return Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 2})
 
 
 def _no_client(error: Exception, service: str) -> Exception:
-    from botocore.exceptions import NoRegionError
-
     if isinstance(error, NoRegionError):
         return BraketError("no region is configured; name one with region=")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 IMAGE = re.compile(r"\d{10,14}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/.+:.+")
 DEVICE = re.compile(r"arn:aws[a-z-]*:braket:([a-z0-9-]*):[0-9]*:device/.+")
 RUN_SECONDS = (1, 432_000)
-REFUSED = "{}[]<>\\|^~`%#\""
+REFUSED = '{}[]<>\\|^~`%#"'
 
 
 def check_options(executor: BraketExecutor) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anyio import to_thread
+
 from covalent_core import Job, Perhaps, Results, hookimpl
 from covalent_core.backend import options
 from covalent_core_braket._checks import check_options
@@ -88,7 +90,8 @@ class BraketExecutor:
         check_options(self)
 
     async def __aenter__(self) -> BraketExecutor:
-        self._way = self._make_way()
+        # It imports boto3, which takes a while.
+        self._way = await to_thread.run_sync(self._make_way)
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 from anyio import sleep
@@ -237,14 +239,14 @@ class HybridJobs:
     async def fetch(self, job: Job, location: str, job_handle: str) -> Results:
         return await self._results(job, self._storage.folder(location), job.node_ids)
 
-    async def _results(self, job: Job, folder: Folder, node_ids: list[int]) -> Any:
+    async def _results(self, job: Job, folder: Folder, node_ids: list[int]) -> Mapping[str, bytes | Path]:
         return await fetch_results(job, node_ids, lambda name, target: folder.download(f"results/{name}", target))
 
     async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
         folder = self._storage.folder(location)
 
-        # A job that has not begun never will: it is given no time.
-        if await folder.bar(job) is not None:
+        # A job that has not begun never will: it is given no time. One that is over may have been released.
+        if not isinstance(await self._jobs.watch.look(job_handle, now=True), Over) and await folder.bar(job):
             await self._order(job, folder, job_handle)
 
         await self._jobs.end(job, job_handle)
@@ -323,4 +325,3 @@ def _no_room(error: QuotaReachedError, instance_type: str) -> Exception:
         )
 
     return NotNow(str(error), QUOTA_SECONDS)
-

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from anyio import sleep
 
 from covalent_core import Job
-from covalent_core.backend import Look, Over, Watch
+from covalent_core.backend import Look, Over, Unknown, Watch
 from covalent_core.errors import ExecutorError
 from covalent_core_braket._account import Account
 from covalent_core_braket._refusals import ConflictError, NotThereError
 from covalent_core_braket._states import JOBS, OPEN
-from covalent_core_braket.errors import BraketError, BraketThrottledError
+from covalent_core_braket.errors import BraketError, BraketThrottledError, BraketUnreachableError
 
 #: How the names of our jobs begin, which are tickets.
 OURS = "ct-"
@@ -24,6 +26,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 #: Seconds between two looks at the quantum tasks of a job that is to end.
 TASK_SECONDS = 1.0
+
+#: Seconds for which Braket may say nothing about a job before an attempt to end it gives up.
+UNKNOWN_SECONDS = 10.0
 
 #: Seconds after which an attempt to end a job gives up, so that the core makes the next.
 ATTEMPT_SECONDS = 100.0
@@ -79,31 +84,40 @@ class Jobs:
         Raises:
             ExecutorError: That is not known yet; call it again.
         """
-        await self._order_end(arn)
-        waited = 0.0
+        deadline, since, ordered, over = time.monotonic() + ATTEMPT_SECONDS, time.monotonic(), False, False
+        left: list[str] = []
 
-        while waited < ATTEMPT_SECONDS:
-            # First whether the job is over: what it has started before that is in the list that comes after.
-            over = await self.watch.is_over_within(arn, TASK_SECONDS)
+        while time.monotonic() < deadline:
+            look = await self.watch.look(arn, now=True)
+
+            if isinstance(look, Unknown):
+                if time.monotonic() > since + UNKNOWN_SECONDS:
+                    raise BraketUnreachableError(look.why)
+
+                continue
+
+            over, since = isinstance(look, Over), time.monotonic()
+
+            if not over and not ordered:
+                await self._order_end(arn)
+                ordered = True
+
+            # What a job has started before it was over is in the list that comes after.
             left = await self._end_tasks(arn)
 
             if over and not left:
                 return
 
             job.report_waiting(_waiting(arn, over, left))
-            waited += TASK_SECONDS
-
-            if over:
-                await sleep(TASK_SECONDS)
+            await sleep(TASK_SECONDS if left else 0)
 
         raise ExecutorError(_waiting(arn, over, left))
 
     async def _order_end(self, arn: str) -> None:
         try:
-            await self._account.ask("braket", "CancelJob", jobArn=arn)
-        except ConflictError:
-            # It is over, or on the way: the next look says which.
-            pass
+            # One that is over, or on the way: the next look says which.
+            with suppress(ConflictError):
+                await self._account.ask("braket", "CancelJob", jobArn=arn)
         except NotThereError as error:
             raise BraketError(f"{arn} is not known in this region and account") from error
 
@@ -194,11 +208,9 @@ class Jobs:
 
 async def cancel_task(account: Account, arn: str) -> None:
     """Give the order to end a quantum task; it may be over, or more orders were given than may be."""
-    try:
+    # What is refused now is looked at again, and ordered again if need be.
+    with suppress(ConflictError, BraketThrottledError):
         await account.ask("braket", "CancelQuantumTask", quantumTaskArn=arn, clientToken=_token(arn))
-    except (ConflictError, BraketThrottledError):
-        # Looked at again, and ordered again if need be.
-        pass
 
 
 def _token(arn: str) -> str:
@@ -209,5 +221,7 @@ def _waiting(arn: str, over: bool, left: list[str]) -> str:
     if not over:
         return f"hybrid job {arn} is not over yet"
 
-    running = f", {left.count('RUNNING')} of them on a device that may bring them to their end" if "RUNNING" in left else ""
+    running = (
+        f", {left.count('RUNNING')} of them on a device that may bring them to their end" if "RUNNING" in left else ""
+    )
     return f"hybrid job {arn} is over and {len(left)} of its quantum tasks are not{running}"

@@ -23,10 +23,7 @@ def wrap(job: Job, name: str, options: dict[str, Any]) -> None:
         # A hook may be called again for the same job.
         return content if content.startswith(begin) else begin + content[:-1] + pickle.TUPLE2 + pickle.REDUCE + b"."
 
-    job.tasks = tuple(
-        task if task.graph else replace(task, function=wrapped(task.function))  # type: ignore[arg-type]
-        for task in job.tasks
-    )
+    job.tasks = tuple(task if task.graph else replace(task, function=wrapped(task.function)) for task in job.tasks)
 
 
 def call_of(name: str, text: str) -> bytes:

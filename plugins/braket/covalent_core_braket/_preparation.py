@@ -136,5 +136,3 @@ class Preparation:
             return (self._folder / f"task-{place}").read_text()
 
         return None
-
-

@@ -62,8 +62,9 @@ class Processes:
 
     async def end(self, job: Job, location: str, process: ProcessHandle) -> None:
         """End a process and all that it has started. When this returns, nothing of it is alive."""
-        orders = (partial(process.signal, signum) for signum in (signal.SIGTERM, signal.SIGKILL))
-        await end_gracefully(*orders, process.is_over_within, grace=job.grace + 1, what=f"process {process.pid}")
+        gently, firmly = partial(process.signal, signal.SIGTERM), partial(process.signal, signal.SIGKILL)
+        grace, what = job.grace + 1, f"process {process.pid}"
+        await end_gracefully(gently, firmly, process.is_over_within, grace=grace, what=what)
 
         if not await to_thread.run_sync(self.files.has_ended, job, location):
             await process.sweep()

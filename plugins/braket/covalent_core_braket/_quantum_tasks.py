@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -262,10 +263,8 @@ class QuantumTasks:
         position = record.get("queueInfo", {}).get("position", "None")
         words = [] if position == "None" else [f"place {position} in the queue"]
 
-        try:
+        with suppress(ExecutorError):
             words += filter(None, [await self._devices.waiting(record["deviceArn"])])
-        except ExecutorError:
-            pass
 
         return ", ".join(words)
 

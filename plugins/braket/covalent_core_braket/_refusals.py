@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from botocore import exceptions as known
+
 from covalent_core_braket.errors import BraketError, BraketJobError, BraketThrottledError, BraketUnreachableError
 
 THROTTLED = {
@@ -40,17 +42,13 @@ class ConflictError(BraketError):
 
 def translate(error: Exception, operation: str) -> Exception:
     """Return what to raise for what a client of AWS has raised."""
-    from botocore.exceptions import ClientError
-
-    if isinstance(error, ClientError):
+    if isinstance(error, known.ClientError):
         return _of_service(error, operation)
 
     return _of_line(error, operation)
 
 
 def _of_line(error: Exception, operation: str) -> Exception:
-    from botocore import exceptions as known
-
     credentials = (known.NoCredentialsError, known.PartialCredentialsError, known.ProfileNotFound)
 
     if isinstance(error, credentials):
@@ -65,8 +63,8 @@ def _of_line(error: Exception, operation: str) -> Exception:
     return BraketError(f"{operation}: {error}") if isinstance(error, known.BotoCoreError) else error
 
 
-def _of_service(error: object, operation: str) -> Exception:
-    response = error.response  # type: ignore[attr-defined]
+def _of_service(error: known.ClientError, operation: str) -> Exception:
+    response = error.response
     code, words = str(response["Error"].get("Code", "")), str(response["Error"].get("Message", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     said = f"{operation}: {words or code}"

@@ -53,7 +53,9 @@ class Storage:
         try:
             answer = await self.account.ask("s3", "GetBucketLocation", Bucket=self.bucket)
         except NotThereError as error:
-            raise BraketError(f"there is no bucket {self.bucket!r}; create it in {region}, nothing is created") from error
+            raise BraketError(
+                f"there is no bucket {self.bucket!r}; create it in {region}, nothing is created"
+            ) from error
 
         # The oldest region has no name here.
         found = answer.get("LocationConstraint") or "us-east-1"

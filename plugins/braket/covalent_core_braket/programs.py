@@ -27,11 +27,9 @@ class Simulated:
         self._function = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the results of the circuits."""
         programs = programs_of(value_of(self._function, args, kwargs))
-        # What it writes while it is imported is not the user's.
-        from braket.devices import LocalSimulator
-
-        simulator = LocalSimulator(backend_of(self._options["device"]))
+        simulator = simulator_of(self._options["device"])
 
         if isinstance(programs, list):
             return [simulator.run(program, shots=self._options["shots"]).result() for program in programs]
@@ -51,6 +49,7 @@ class Prepared:
         self._function = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Leave the bodies in the folder."""
         folder = Path(self._options["folder"])
         options = json.loads((folder / "options.json").read_bytes())
         bodies = bodies_of(programs_of(value_of(self._function, args, kwargs)), **options)
@@ -101,9 +100,21 @@ def _program_of(value: Any) -> Any:
     return value
 
 
-def backend_of(device: str) -> str:
-    """Return what the SDK calls a simulator that Braket calls ``local:<provider>/<simulator>``."""
-    return device[len(LOCAL) :].rpartition("/")[2]
+def simulator_of(device: str) -> Any:
+    """Return the simulator of this machine that Braket calls ``local:<provider>/<simulator>``.
+
+    Raises:
+        ValueError: None of this name is installed.
+    """
+    from braket.devices import LocalSimulator
+
+    name = device[len(LOCAL) :].rpartition("/")[2]
+
+    if name not in LocalSimulator.registered_backends():
+        found = ", ".join(sorted(LocalSimulator.registered_backends()))
+        raise ValueError(f"no simulator {name!r} is installed for {device}; there are: {found}")
+
+    return LocalSimulator(name)
 
 
 class _Taken(Exception):  # noqa: N818  (it is no error)
@@ -197,5 +208,3 @@ def result_of(text: str) -> Any:
 def results_of(texts: str) -> list[Any]:
     """Return the SDK's result objects of several, as a JSON list of texts."""
     return [result_of(text) for text in json.loads(texts)]
-
-

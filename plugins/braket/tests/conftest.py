@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aws.client import Account, Endpoint, running_endpoint
+from aws.client import Account, Endpoint
 from probes import Stops, ending
+from sharing import shared_endpoint
 
 from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
@@ -17,9 +19,13 @@ pytest_plugins = ["budget"]
 
 
 @pytest.fixture(scope="session")
-def endpoint() -> Iterator[Endpoint]:
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """Start what speaks Braket's API, and S3's."""
-    with running_endpoint() as found:
+    folder = tmp_path_factory.getbasetemp()
+    # All that were started together share one.
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    with shared_endpoint(folder / "endpoint") as found:
         yield found
 
 

@@ -26,7 +26,9 @@ class TestHybridJobs(ExecutorSuite):
     @pytest.fixture(autouse=True)
     def on(self, account: Account, hybrid: dict[str, Any]) -> None:
         self.account = account
-        self.options = {**hybrid, "s3_prefix": account.access_key}
+        # To ask for the ARN of a role takes a client of another service.
+        role = {"braket_job_execution_role_name": account.role_arn}
+        self.options = {**hybrid, **role, "s3_prefix": account.access_key}
 
     def executor(self, folder: Path) -> Any:
         # The grace period also has to do for the way that an order goes.
