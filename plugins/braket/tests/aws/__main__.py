@@ -1,18 +1,17 @@
-"""``python -m aws``: serve, and write where into standard output; end when standard input does."""
+"""Serve as long as somebody wants it.
 
-import os
+``python -m aws`` writes where into standard output, and ends when standard input does. ``python -m aws FOLDER`` writes
+it into a file of that folder, and ends when nobody holds the lock of the users there: see `sharing`.
+"""
+
 import sys
-import threading
+from pathlib import Path
 
 from .server import serve
+from .sharing import announce_in, wait_for_users
 
-
-def end_with_parent() -> None:
-    """End as soon as nobody holds the other end of standard input."""
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    serve(lambda where: print(where, flush=True))
+if len(sys.argv) > 1:
+    folder = Path(sys.argv[1])
+    serve(lambda where: announce_in(folder, where), lambda: wait_for_users(folder))
+else:
+    serve(lambda where: print(where, flush=True), sys.stdin.buffer.read)

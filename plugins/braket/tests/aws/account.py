@@ -16,6 +16,9 @@ from .quotas import Rates
 from .wire import ApiError, Request
 
 NUMBER = "123456789012"
+#: `threading` takes no longer one.
+LONGEST_WAIT_SECONDS = 3600.0
+
 ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
 
@@ -133,6 +136,7 @@ class Account:
     def __init__(self, access_key: str) -> None:
         self.access_key = access_key
         self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.knobs = Knobs()
         self.rates = Rates()
         self.jobs: dict[str, Any] = {}
@@ -165,6 +169,27 @@ class Account:
                 )
 
             return dict(answer)
+
+    def wait(self, resource: Resource, left: Callable[[], float]) -> bool:
+        """Wait until no seconds are left, or a job or task was cancelled; return whether it was.
+
+        Args:
+            left: How many seconds there are; infinite until something has changed.
+        """
+        with self.changed:
+            while resource.cancelled is None and (seconds := left()) > 0:
+                self.changed.wait(min(seconds, LONGEST_WAIT_SECONDS))
+
+        return resource.cancelled is not None
+
+    def order_end(self, resource: Resource) -> None:
+        """Cancel a job or a task."""
+        with self.changed:
+            if resource.cancelled is None:
+                resource.cancelled = time.monotonic()
+                resource.become("CANCELLING")
+
+            self.changed.notify_all()
 
     def take_fault(self, operation: str) -> Fault | None:
         """Return what is to go wrong with this call."""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -87,6 +88,13 @@ class Account:
     def set_device(self, arn: str, **fields: Any) -> None:
         """Change a device, as this account sees it: see `aws.devices.Device`."""
         self._knock("device", {"arn": arn, "fields": fields})
+
+    def clear(self) -> None:
+        """Cancel all that is there, and wait until no container runs."""
+        self._knock("clear")
+
+        while any(job["container"] for job in self.jobs()):
+            time.sleep(0.02)
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return the truth about all jobs; with it, the process id of the container that runs, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ class Device:
     Attributes:
         status: ONLINE, OFFLINE, RETIRED or PAUSED.
         reason: Why, if it says so: OUTSIDE_AVAILABILITY_WINDOW, MAINTENANCE or RESERVATION.
+        reason_ends: Until when, in seconds since 1970; 0 where it does not say.
         open: Whether it runs what is queued; outside of its window it does not.
         window: The hours of the day in which it is open, in UTC.
         queued: How many quantum tasks of others are queued, as it says.
@@ -38,6 +40,7 @@ class Device:
     provider: str
     status: str = "ONLINE"
     reason: str = ""
+    reason_ends: float = 0.0
     open: bool = True
     window: tuple[str, str] = ("00:00:00", "23:59:59")
     queued: int = 0
@@ -45,6 +48,12 @@ class Device:
     program_sets: bool = False
     qubits: int = 25
     price: tuple[float, str] = (0.03, "shot")
+
+    def change(self, fields: dict[str, Any]) -> None:
+        """Change some of what it is."""
+        for name, value in fields.items():
+            assert name in self.__dataclass_fields__, f"a device has no {name}"
+            setattr(self, name, value)
 
     @property
     def name(self) -> str:
@@ -70,6 +79,16 @@ class Device:
             "deviceType": "QPU" if self.is_qpu else "SIMULATOR",
             "deviceStatus": self.status,
         }
+
+    @property
+    def status_reason(self) -> dict[str, Any]:
+        """What GetDevice says of why it has its status."""
+        if not self.reason:
+            return {}
+
+        ends = {"estimatedEndAt": dt.datetime.fromtimestamp(self.reason_ends, dt.timezone.utc)}
+        now = dt.datetime.now(dt.timezone.utc)
+        return {"deviceStatusReason": {"reason": self.reason, "updatedAt": now, **(ends if self.reason_ends else {})}}
 
     @property
     def capabilities(self) -> str:

@@ -29,17 +29,27 @@ def knock(endpoint: Endpoint, path: str, body: bytes) -> Any:
     account = endpoint.account(access_key)
     said: Any = json.loads(body) if body else None
 
+    with account.changed:
+        change(account, what, said)
+        account.changed.notify_all()
+
+    return state(account)
+
+
+def change(account: Account, what: str, said: Any) -> None:
     if what == "knobs":
         account.knobs.turn(said)
     elif what == "faults":
         account.faults[:] = [Fault(**fault) for fault in said]
     elif what == "device":
-        for name, value in said["fields"].items():
-            setattr(account.devices[said["arn"]], name, value)
+        account.devices[said["arn"]].change(said["fields"])
+    elif what == "clear":
+        account.knobs.hold_jobs = False
+
+        for resource in (*account.jobs.values(), *account.tasks.values()):
+            account.order_end(resource)
     elif what != "state":
         raise ValueError(f"there is no {what!r} behind this door")
-
-    return state(account)
 
 
 def state(account: Account) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -82,16 +83,18 @@ class Host:
 def live(account: Account, job: HybridJob, host: Host) -> None:
     """Bring a job to its end."""
     try:
-        while job.cancelled is None and (job.age < account.knobs.job_queue_seconds or account.knobs.hold_jobs):
-            time.sleep(0.01)
-
-        if job.cancelled is None:
-            run(account, job, host)
-        else:
+        if account.wait(job, lambda: seconds_in_queue(account, job)):
             end(job, "CANCELLED")
+        else:
+            run(account, job, host)
     except Exception as error:
         account.mistakes.append(f"{job.arn}: {type(error).__name__}: {error}")
         end(job, "FAILED", f"InternalServiceError: {error}")
+
+
+def seconds_in_queue(account: Account, job: HybridJob) -> float:
+    """Return for how long a job still waits; infinite where none starts."""
+    return math.inf if account.knobs.hold_jobs else account.knobs.job_queue_seconds - job.age
 
 
 def end(job: HybridJob, status: str, reason: str = "") -> None:
@@ -206,7 +209,8 @@ def wait(account: Account, job: HybridJob, deadline: float) -> str:
         cancelled = job.cancelled is not None and time.monotonic() - job.cancelled >= account.knobs.cancel_seconds
 
         if cancelled or time.monotonic() >= deadline:
-            job.process.stdin.close()  # type: ignore[union-attr]
+            assert job.process.stdin is not None
+            job.process.stdin.close()
             job.process.wait()
             return "CANCELLED" if cancelled else "MAX_RUNTIME_EXCEEDED"
 

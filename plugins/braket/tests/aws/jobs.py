@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 import uuid
 from typing import Any
 
@@ -160,12 +159,8 @@ def cancel(account: Account, request: Request) -> dict[str, Any]:
     """CancelJob. It does nothing about the job's quantum tasks: Amazon promises its best effort, and this is it."""
     job = account.find("job", request["jobArn"], request.region)
 
-    with account.lock:
-        if job.ended:
-            raise ApiError("ConflictException", f"The job is in {job.status} state and cannot be cancelled.")
+    if job.ended:
+        raise ApiError("ConflictException", f"The job is in {job.status} state and cannot be cancelled.")
 
-        if job.cancelled is None:
-            job.cancelled = time.monotonic()
-            job.become("CANCELLING")
-
+    account.order_end(job)
     return {"jobArn": job.arn, "cancellationStatus": "CANCELLING"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .account import Account, now
+from .account import NUMBER, Account
 from .searching import DEVICES, matching, page
 from .wire import ApiError, Request
 
@@ -16,12 +16,11 @@ def get_device(account: Account, request: Request) -> dict[str, Any]:
     if device is None or not device.is_in(request.region):
         raise ApiError("ResourceNotFoundException", f"Device {request['deviceArn']} not found")
 
-    reason = {"deviceStatusReason": {"reason": device.reason, "updatedAt": now()}} if device.reason else {}
     queued = str(device.queued) if device.queued <= 4000 else ">4000"
 
     return {
         **device.summary,
-        **reason,
+        **device.status_reason,
         "deviceCapabilities": device.capabilities,
         "deviceQueueInfo": [
             {"queue": "QUANTUM_TASKS_QUEUE", "queueSize": queued, "queuePriority": "Normal"},
@@ -72,6 +71,6 @@ def list_tags(account: Account, request: Request) -> dict[str, Any]:
 
 def spending_limits(account: Account, request: Request) -> dict[str, Any]:
     """All that has to do with spending limits: this account may not. A test says itself which limits are reached."""
-    caller = f"arn:aws:iam::123456789012:user/{account.access_key}"
+    caller = f"arn:aws:iam::{NUMBER}:user/{account.access_key}"
     what = f"User: {caller} is not authorized to perform: braket:{request.operation}"
     raise ApiError("AccessDeniedException", what)

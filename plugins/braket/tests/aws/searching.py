@@ -23,16 +23,15 @@ OPERATORS: dict[str, Callable[[Any, list[Any]], bool]] = {
 
 _TIMES = ("LT", "LTE", "GT", "GTE", "BETWEEN", "EQUAL")
 
-#: What may be searched for, and how.
+#: What may be searched for, and how. Source: the service model, SearchJobsFilter and its siblings.
 JOBS: Known = {
     "jobName": ("EQUAL", "CONTAINS"),
-    "deviceArn": ("EQUAL", "CONTAINS"),
+    "deviceArn": ("EQUAL",),
     "createdAt": _TIMES,
     "jobArn": ("EQUAL",),
-    "status": ("EQUAL",),
 }
 TASKS: Known = dict.fromkeys(("quantumTaskArn", "deviceArn", "jobArn", "status"), ("EQUAL",)) | {"createdAt": _TIMES}
-DEVICES: Known = dict.fromkeys(("deviceArn", "deviceName", "deviceType", "deviceStatus", "providerName"), ("EQUAL",))
+DEVICES: Known = {"deviceArn": ("EQUAL",)}
 
 
 def matching(items: Iterable[Item], filters: list[Item], known: Known) -> list[Item]:

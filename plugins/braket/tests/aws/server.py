@@ -74,6 +74,17 @@ class Endpoint:
         with self._lock:
             return self._accounts.setdefault(access_key, Account(access_key))
 
+    def end_containers(self) -> None:
+        """End all that run, and wait until they have ended."""
+        jobs_of_all = [job for account in list(self._accounts.values()) for job in account.jobs.values()]
+        running = [job.process for job in jobs_of_all if job.is_alive]
+
+        for process in running:
+            process.stdin.close()
+
+        for process in running:
+            process.wait()
+
     @functools.cached_property
     def operations(self) -> dict[str, Callable[[Account, Request], dict[str, Any]]]:
         """What there is, by name."""
@@ -143,7 +154,6 @@ class Exchange(BaseHTTPRequestHandler):
             access_key, region = wire.signer(self.headers.get("Authorization") or "")
             account = self.endpoint.account(access_key)
             account.calls[operation] += 1
-            fault = account.take_fault(operation)
             account.rates.take(operation, account.knobs.speed)
             request = Request(operation, access_key, region, wire.fields(operation, in_path, url.query, body))
         except ApiError as problem:
@@ -154,8 +164,11 @@ class Exchange(BaseHTTPRequestHandler):
             self.answer(*wire.refusal("", problem), error=problem.code)
             return
 
+        fault = account.take_fault(operation)
+
         if fault is None:
-            self.answer_with(*self.endpoint.carry_out(account, request))
+            status, content, error = self.endpoint.carry_out(account, request)
+            self.answer(status, content, error=error)
         else:
             self.go_wrong(account, request, fault)
 
@@ -176,9 +189,6 @@ class Exchange(BaseHTTPRequestHandler):
             self.answer(int(fault.then), b'{"message": "no answer of the service"}')
         else:
             self.answer(*wire.refusal(request.operation, ApiError(fault.then, "as it was told")), error=fault.then)
-
-    def answer_with(self, status: int, content: bytes, error: str) -> None:
-        self.answer(status, content, error=error)
 
     def answer(self, status: int, content: bytes, *, error: str = "", kind: str = "application/json") -> None:
         self.send_response(status)
@@ -205,17 +215,26 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
 
-def serve(announce: Callable[[str], None]) -> None:
-    """Serve until the process ends.
+def serve(announce: Callable[[str], None], wait: Callable[[], object]) -> None:
+    """Serve for a while, and leave nothing behind.
 
     Args:
-        announce: Is told, in JSON, where.
+        announce: Is told where, in JSON.
+        wait: Returns when that while is over.
     """
-    with tempfile.TemporaryDirectory(prefix="braket-") as folder, Server((HERE, 0), Exchange) as server:
+    temporary = tempfile.TemporaryDirectory(prefix="braket-", ignore_cleanup_errors=True)
+
+    with temporary as folder, Server((HERE, 0), Exchange) as server:
         endpoint = Endpoint(Path(folder), server.server_address[1])
         Exchange.endpoint = endpoint
         door.furnish(endpoint)
         # The first task would wait for it.
         threading.Thread(target=__import__, args=("braket.default_simulator",), daemon=True).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         announce(json.dumps({"braket": endpoint.braket, "aws": endpoint.aws}))
-        server.serve_forever()
+
+        try:
+            wait()
+        finally:
+            server.shutdown()
+            endpoint.end_containers()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from . import simulating
@@ -122,7 +122,7 @@ def new_task(account: Account, device: Device, request: Request) -> QuantumTask:
 def live(account: Account, task: QuantumTask, s3: Any) -> None:
     """Bring a quantum task to its end. Nothing but a cancel of its own stops it: not that of its job."""
     task.become("QUEUED")
-    cancelled = wait(task, lambda: may_start(account, task))
+    cancelled = account.wait(task, lambda: seconds_in_queue(account, task))
 
     if not cancelled:
         task.become("RUNNING")
@@ -133,17 +133,12 @@ def live(account: Account, task: QuantumTask, s3: Any) -> None:
         task.become("CANCELLED")
 
 
-def wait(task: QuantumTask, over: Callable[[], bool]) -> bool:
-    """Wait until that is over, or the task was cancelled; return whether it was."""
-    while task.cancelled is None and not over():
-        time.sleep(0.01)
+def seconds_in_queue(account: Account, task: QuantumTask) -> float:
+    """Return for how long a task still waits; infinite where its device takes none from the queue."""
+    if account.knobs.hold_tasks or not task.device.open:
+        return math.inf
 
-    return task.cancelled is not None
-
-
-def may_start(account: Account, task: QuantumTask) -> bool:
-    knobs = account.knobs
-    return task.age >= knobs.task_queue_seconds and not knobs.hold_tasks and task.device.open
+    return account.knobs.task_queue_seconds - task.age
 
 
 def run(account: Account, task: QuantumTask, s3: Any) -> bool:
@@ -158,14 +153,13 @@ def run(account: Account, task: QuantumTask, s3: Any) -> bool:
         task.become("FAILED")
         return False
 
-    cancelled = wait(task, lambda: time.monotonic() - started >= account.knobs.task_run_seconds)
+    def left() -> float:
+        return started + account.knobs.task_run_seconds - time.monotonic()
 
-    if cancelled and not (task.device.is_qpu and account.knobs.running_tasks_complete):
+    if account.wait(task, left) and not (task.device.is_qpu and account.knobs.running_tasks_complete):
         return True
 
-    while time.monotonic() - started < account.knobs.task_run_seconds:
-        time.sleep(0.01)
-
+    time.sleep(max(left(), 0))
     failure = account.knobs.task_failure
 
     if failure:
@@ -229,12 +223,8 @@ def cancel(account: Account, request: Request) -> dict[str, Any]:
     """CancelQuantumTask."""
     task = account.find("quantum-task", request["quantumTaskArn"], request.region)
 
-    with account.lock:
-        if task.ended:
-            raise ApiError("ConflictException", f"The quantum task is in {task.status} state and cannot be cancelled.")
+    if task.ended:
+        raise ApiError("ConflictException", f"The quantum task is in {task.status} state and cannot be cancelled.")
 
-        if task.cancelled is None:
-            task.cancelled = time.monotonic()
-            task.become("CANCELLING")
-
+    account.order_end(task)
     return {"quantumTaskArn": task.arn, "cancellationStatus": "CANCELLING"}
