@@ -8,8 +8,9 @@ import os
 import signal
 import tarfile
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ import pytest
 from aws import devices
 from aws.client import Account, running_endpoint
 from aws.faults import Fault
-from aws.sharing import shared_endpoint
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from braket.aws import AwsDevice, AwsQuantumJob, AwsSession
 from braket.circuits import Circuit
 from braket.program_sets import ProgramSet
+from braket.task_result import ProgramSetTaskResult
+from braket.tasks.program_set_quantum_task_result import ProgramSetQuantumTaskResult
 from probes import alive, wait_until
+from sharing import shared_endpoint
 
 BELL = Circuit().h(0).cnot(0, 1)
 ACTION = BELL.to_ir("OPENQASM").json()
@@ -55,6 +58,13 @@ def report(name, text):
 @pytest.fixture
 def braket(account: Account) -> Any:
     return account.client("braket", config=ONCE)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(account: Account) -> Iterator[None]:
+    yield
+    account.clear()
+    assert account.mistakes() == []
 
 
 @pytest.fixture
@@ -120,8 +130,7 @@ def report_of(account: Account, name: str) -> str:
 def outputs_of(account: Account) -> list[str]:
     """Return the names of what a job, or the service on its behalf, has stored."""
     place = f"{account.access_key}/a-job/output/"
-    listed = account.client("s3").list_objects_v2(Bucket=account.bucket, Prefix=place)
-    return [entry["Key"].removeprefix(place) for entry in listed.get("Contents", [])]
+    return [key.removeprefix(place) for key in account.keys(place)]
 
 
 def task(account: Account, device: str = devices.SV1, **fields: Any) -> dict[str, Any]:
@@ -162,12 +171,11 @@ def test_the_result_of_a_program_set_is_many_files(account: Account, monkeypatch
     programs = ProgramSet([BELL, Circuit().x(0)], shots_per_executable=10)
     ran = device.run(programs, poll_interval_seconds=0.05)
     entries = [entry.entries[0].counts for entry in ran.result()]
-    place = ran.metadata()["outputS3Directory"]
-    listed = account.client("s3").list_objects_v2(Bucket=account.bucket, Prefix=place)["Contents"]
+    files = account.keys(ran.metadata()["outputS3Directory"])
 
     assert (set(entries[0]) <= {"00", "11"}, entries[1]) == (True, {"1": 10})
     assert ran.metadata()["actionMetadata"]["executableCount"] == 2
-    assert len(listed) == 8
+    assert len(files) == 8
 
 
 def test_the_sdk_runs_a_hybrid_job(
@@ -387,6 +395,12 @@ def test_accounts_do_not_meet(account: Account, braket: Any) -> None:
         ({"roleArn": "arn:aws:iam::123456789012:role/Mine"}, "AccessDeniedException", "iam:PassRole", ""),
         ({"stoppingCondition": {"maxRuntimeInSeconds": 432_001}}, "ValidationException", "Invalid request body", ""),
         ({"deviceConfig": {"device": devices.GARNET}}, "ValidationException", "device ARN", "us-east-1"),
+        (
+            {"instanceConfig": {"instanceType": "ml.m5.large", "volumeSizeInGb": 30, "instanceCount": 2}},
+            "ServiceQuotaExceededException",
+            "quota of 1 for instances per hybrid job",
+            "",
+        ),
         (
             {"instanceConfig": {"instanceType": "ml.g4dn.xlarge", "volumeSizeInGb": 30}},
             "ServiceQuotaExceededException",
@@ -612,6 +626,20 @@ def test_a_task_fails_with_a_reason(account: Account, braket: Any) -> None:
     assert "actionMetadata" not in shown
 
 
+def test_a_program_set_that_has_failed_has_results(account: Account) -> None:
+    account.turn(task_failure="The device has overheated.")
+    programs = ProgramSet([BELL, BELL], shots_per_executable=10).to_ir().json()
+    west = account.client("braket", region="us-west-1", config=ONCE)
+    west.create_quantum_task(**task(account, devices.ANKAA, action=programs, shots=20))
+    wait_until(lambda: statuses(account) == ["FAILED"], 20)
+    place = account.tasks()[0]["outputS3Directory"]
+    body = account.client("s3").get_object(Bucket=account.bucket, Key=f"{place}/results.json")["Body"].read()
+    result = ProgramSetQuantumTaskResult.from_object(ProgramSetTaskResult.parse_raw(body))
+
+    assert sum(result[0].entries[0].counts.values()) == 10
+    assert result[1].entries[0].failureMetadata.failureReason == "The device has overheated."
+
+
 # --- devices and prices -----------------------------------------------------------------------------------------------
 
 
@@ -680,7 +708,16 @@ def test_it_ends_with_its_last_user_and_so_does_all_that_it_runs(tmp_path: Path)
         running = account.processes(arn)
 
     wait_until(lambda: not any(map(alive, running)), 10)
-    wait_until(lambda: not (tmp_path / "aws" / "place").exists(), 10)
+    wait_until(lambda: not answers(first.braket), 10)
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{address}/test/nobody/state").close()
+    except urllib.error.URLError:
+        return False
+
+    return True
 
 
 def test_it_ends_with_who_started_it(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class Knobs:
         task_run_seconds: How long it is RUNNING at least.
         task_cancel_seconds: How long it is CANCELLING.
         running_tasks_complete: Whether a QPU completes what it has begun, though it was cancelled.
-        task_failure: Why quantum tasks fail, if they do.
+        task_failure: Why quantum tasks fail, if they do. Of a program set only the last executable does: it is FAILED
+            and has results.
         search_lag_seconds: By how much what SearchJobs and SearchQuantumTasks know is older than the truth.
         page_size: How many they give at once, at most.
         token_seconds: How long a client token is remembered.

@@ -116,6 +116,11 @@ class Account:
         """Return what this endpoint has done wrong itself."""
         return list(self._knock("state")["mistakes"])
 
+    def keys(self, prefix: str = "") -> list[str]:
+        """Return the names of all objects in the bucket that begin so."""
+        pages = self.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
     def processes(self, job_arn: str | None = None) -> list[int]:
         """Return all processes of containers of this account, or of one job, as /proc has them."""
         marks = {job["jobArn"] for job in self.jobs()} if job_arn is None else {job_arn}

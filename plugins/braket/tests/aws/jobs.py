@@ -97,6 +97,10 @@ def check_quotas(account: Account, request: Request) -> None:
     wanted = request["instanceConfig"].get("instanceCount", 1)
     ask = "Please contact AWS Support to request an increase for this quota."
 
+    if wanted > 1:
+        what = f"You have exceeded the service quota of 1 for instances per hybrid job. {ask}"
+        raise ApiError("ServiceQuotaExceededException", what)
+
     if wanted + len(alike) > allowed:
         what = f"You have exceeded the service quota of {allowed} for instances of type {kind}. {ask}"
         raise ApiError("ServiceQuotaExceededException", what)

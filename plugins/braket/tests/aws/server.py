@@ -116,6 +116,9 @@ class Endpoint:
                 {"operation": request.operation, "code": problem.code, "text": str(problem), "detail": problem.detail}
             )
             return (*wire.refusal(request.operation, problem), problem.code)
+        except Exception as error:
+            account.mistakes.append(f"{request.operation}: {type(error).__name__}: {error}")
+            return (*wire.refusal("", ApiError("InternalServiceException", str(error))), "InternalServiceException")
 
 
 class Exchange(BaseHTTPRequestHandler):

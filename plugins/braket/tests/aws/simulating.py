@@ -13,11 +13,12 @@ from .devices import Device
 _simulator = threading.Lock()
 
 
-def run(action: str, shots: int, arn: str, device: Device, place: tuple[str, str]) -> dict[str, str]:
+def run(action: str, shots: int, arn: str, device: Device, place: tuple[str, str], failure: str = "") -> dict[str, str]:
     """Return the results by the names of their files.
 
     Args:
         place: The bucket and the folder in which these files will be.
+        failure: Why it fails, if it does: of a program set its last executable, and the others have results.
     """
     from braket.default_simulator import DensityMatrixSimulator, StateVectorSimulator
     from braket.schema_common import BraketSchemaBase
@@ -31,7 +32,13 @@ def run(action: str, shots: int, arn: str, device: Device, place: tuple[str, str
     milliseconds = int((time.monotonic() - started) * 1000)
 
     if "programResults" in found:
+        if failure:
+            fail_last_executable(found, failure)
+
         return program_set_files({**found, "s3Location": place}, arn, device)
+
+    if failure:
+        return {}
 
     found["taskMetadata"] |= {"id": arn, "deviceId": device.arn, "shots": shots}
 
@@ -39,6 +46,16 @@ def run(action: str, shots: int, arn: str, device: Device, place: tuple[str, str
         found["additionalMetadata"]["simulatorMetadata"] = {"executionDuration": milliseconds}
 
     return {"results.json": json.dumps(found)}
+
+
+def fail_last_executable(found: dict[str, Any], failure: str) -> None:
+    """Put a failure in place of the last result of a program set."""
+    metadata, results = found["taskMetadata"], found["programResults"][-1]["executableResults"]
+    why = {"failureReason": failure, "retryable": True, "category": "DEVICE"}
+    header = {"name": "braket.task_result.program_set_executable_failure", "version": "1"}
+    results[-1] = {"braketSchemaHeader": header, "inputsIndex": results[-1]["inputsIndex"], "failureMetadata": why}
+    metadata["programMetadata"][-1]["executables"][-1] = why
+    metadata["totalFailedExecutables"] = 1
 
 
 def program_set_files(found: dict[str, Any], arn: str, device: Device) -> dict[str, str]:

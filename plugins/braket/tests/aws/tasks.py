@@ -143,14 +143,13 @@ def seconds_in_queue(account: Account, task: QuantumTask) -> float:
 
 def run(account: Account, task: QuantumTask, s3: Any) -> bool:
     """Run it, and store what comes out; return whether a cancel came before."""
-    started = time.monotonic()
+    started, failure = time.monotonic(), account.knobs.task_failure
     bucket, folder = task.shown["outputS3Bucket"], task.shown["outputS3Directory"]
 
     try:
-        result = simulating.run(task.action, task.shown["shots"], task.arn, task.device, (bucket, folder))
+        result = simulating.run(task.action, task.shown["shots"], task.arn, task.device, (bucket, folder), failure)
     except Exception as error:
-        task.shown["failureReason"] = f"{type(error).__name__}: {error}"[:1024]
-        task.become("FAILED")
+        conclude(task, f"{type(error).__name__}: {error}"[:1024])
         return False
 
     def left() -> float:
@@ -160,19 +159,21 @@ def run(account: Account, task: QuantumTask, s3: Any) -> bool:
         return True
 
     time.sleep(max(left(), 0))
-    failure = account.knobs.task_failure
-
-    if failure:
-        task.shown["failureReason"] = failure
-        task.become("FAILED")
-        return False
-
     for name, content in result.items():
         s3(task.region).put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=content.encode())
 
-    task.shown["numSuccessfulShots"] = task.shown["shots"]
-    task.become("COMPLETED")
+    conclude(task, failure)
     return False
+
+
+def conclude(task: QuantumTask, failure: str) -> None:
+    """Say how it ended."""
+    if failure:
+        task.shown["failureReason"] = failure
+        task.become("FAILED")
+    else:
+        task.shown["numSuccessfulShots"] = task.shown["shots"]
+        task.become("COMPLETED")
 
 
 def get(account: Account, request: Request) -> dict[str, Any]:
