@@ -98,7 +98,7 @@ class Account:
                 return
 
             try:
-                self._clients[service] = self._session.client(service, config=_config())
+                self._clients[service] = self._session.client(service, config=_config(service))
             except Exception as error:
                 raise _no_client(error, service) from error
 
@@ -112,8 +112,10 @@ class Account:
         return boto3.Session(botocore_session=session, region_name=self._region)
 
 
-def _config() -> Any:
-    return Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 2})
+def _config(service: str) -> Any:
+    # A second request that is refused would hide that the first was accepted: the core asks again itself.
+    attempts = 1 if service == "braket" else 3
+    return Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": attempts})
 
 
 def _no_client(error: Exception, service: str) -> Exception:

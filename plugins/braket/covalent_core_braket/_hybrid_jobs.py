@@ -36,7 +36,7 @@ SETTLE_SECONDS = 15.0
 FIRST_PAUSE = 0.2
 
 #: Seconds after which Braket is asked again for a job that it has no room for.
-QUOTA_SECONDS = 10.0
+QUOTA_SECONDS = 5.0
 
 #: Seconds that Braket may take to bring a job to its end whose runner has ended.
 END_SECONDS = 60.0
@@ -150,10 +150,17 @@ class HybridJobs:
 
         try:
             return await self._jobs.create(body)
-        except QuotaReachedError as error:
-            raise _no_room(error, self._request.instance_type) from error
-        except BraketThrottledError as error:
-            raise NotNow(str(error), 2.0) from error
+        except (BraketError, BraketJobError, BraketThrottledError) as error:
+            # That was an answer: nothing is on its way.
+            await folder.delete("asked")
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> Exception:
+        """Return what a refused job is to the core: to be asked for later, or an error."""
+        if isinstance(error, BraketThrottledError):
+            return NotNow(str(error), 2.0)
+
+        return _no_room(error, self._request.instance_type) if isinstance(error, QuotaReachedError) else error
 
     async def find(self, job: Job, location: str) -> str | Perhaps | None:
         folder = self._storage.folder(location)
@@ -232,7 +239,7 @@ class HybridJobs:
         if not missing:
             return
 
-        reason = (await self._jobs.details(arn, over.state)).get("failureReason", "")
+        reason = over.reason or (await self._jobs.details(arn, over.state)).get("failureReason", "")
         message, retry = explain(JOBS, arn, over.state, reason)
         raise BraketJobError(message, retry=retry)
 

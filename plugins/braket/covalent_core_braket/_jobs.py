@@ -27,6 +27,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 #: Seconds between two looks at the quantum tasks of a job that is to end.
 TASK_SECONDS = 1.0
 
+#: Seconds after which a job is over that Braket does not know by its ARN.
+GONE_SECONDS = 600.0
+
 #: Seconds for which Braket may say nothing about a job before an attempt to end it gives up.
 UNKNOWN_SECONDS = 10.0
 
@@ -44,6 +47,7 @@ class Jobs:
     def __init__(self, account: Account, poll_freq: float) -> None:
         self._account = account
         self._created: dict[str, datetime] = {}
+        self._missing: dict[str, float] = {}
         self._details: dict[tuple[str, str], dict[str, Any]] = {}
         what = "Braket does not say how the hybrid job is"
         self.watch: Watch[str] = Watch(self._look, ceiling=poll_freq, what=what)
@@ -76,6 +80,7 @@ class Jobs:
     def forget(self, arn: str) -> None:
         """Keep nothing of a job that nobody asks for any more."""
         self._created.pop(arn, None)
+        self._missing.pop(arn, None)
         self._details = {key: answer for key, answer in self._details.items() if key[0] != arn}
 
     async def end(self, job: Job, arn: str) -> None:
@@ -155,7 +160,21 @@ class Jobs:
             since = (min(created)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             found.update(await self._records({"name": "createdAt", "operator": "GTE", "values": [since]}, left))
 
-        return {arn: await self._look_of(record) for arn, record in found.items()}
+        looks = {arn: await self._look_of(record) for arn, record in found.items()}
+        return {**looks, **{arn: await self._look_at(arn) for arn in arns if arn not in found}}
+
+    async def _look_at(self, arn: str) -> Look:
+        """Return what Braket says of a job that no list has, asked for it alone."""
+        try:
+            record = await self._account.ask("braket", "GetJob", jobArn=arn)
+        except NotThereError as error:
+            since = self._missing.setdefault(arn, time.monotonic())
+            # One that is new may not be known everywhere.
+            gone = time.monotonic() > since + GONE_SECONDS
+            return Over("GONE", "Braket no longer knows it") if gone else Unknown(str(error))
+
+        self._missing.pop(arn, None)
+        return await self._look_of(record)
 
     async def _records(self, wanted: dict[str, Any], arns: set[str]) -> dict[str, dict[str, Any]]:
         found = {}

@@ -94,6 +94,11 @@ class Preparation:
     def has_completed(self) -> bool:
         return read_outcome(self.outcome_file).status == "COMPLETED"
 
+    @property
+    def count(self) -> int:
+        """How many quantum tasks it takes."""
+        return len(self.bodies()["bodies"])
+
     def bodies(self) -> dict[str, Any]:
         """Return what is to be sent."""
         found: dict[str, Any] = json.loads((self._folder / "bodies.json").read_bytes())
@@ -111,6 +116,10 @@ class Preparation:
             raise BraketError(f"{self._job.ticket} was released or cancelled: nothing may begin under this name")
 
         (self._folder / "asked").touch()
+
+    def forget_asked(self) -> None:
+        """Note that the answer was no: nothing is on its way."""
+        (self._folder / "asked").unlink(missing_ok=True)
 
     def seconds_since_asked(self, now: float) -> float | None:
         """Return how long ago requests were made the last time, None if none were."""

@@ -25,7 +25,7 @@ from covalent_core_braket._program_sets import complete
 from covalent_core_braket._refusals import QuotaReachedError
 from covalent_core_braket._states import TASKS, explain
 from covalent_core_braket._storage import Folder, Storage
-from covalent_core_braket.errors import BraketJobError, BraketThrottledError
+from covalent_core_braket.errors import BraketError, BraketJobError, BraketThrottledError
 
 #: The tag that finds a quantum task again: they have no names.
 TAG = "covalent-core"
@@ -118,17 +118,23 @@ class QuantumTasks:
         if not preparation.has_completed:
             return NOTHING
 
-        arns = []
+        return " ".join([await self._task(job, preparation, place) for place in range(preparation.count)])
 
-        for place, body in enumerate(preparation.bodies()["bodies"]):
-            # Asked again with the same token and the same body, Braket makes no other.
-            if (arn := preparation.arn(place)) is None:
-                arn = await self._create(job, place, body, first=place == 0)
-                preparation.note_arn(place, arn)
+    async def _task(self, job: Job, preparation: Preparation, place: int) -> str:
+        """Return the ARN of one task, which is asked for unless it is known."""
+        if (arn := preparation.arn(place)) is None:
+            try:
+                arn = await self._create(job, place, preparation.bodies()["bodies"][place], first=place == 0)
+            except (BraketError, BraketJobError, NotNow):
+                # That was an answer: nothing is on its way, unless others are.
+                if place == 0:
+                    preparation.forget_asked()
 
-            arns.append(arn)
+                raise
 
-        return " ".join(arns)
+            preparation.note_arn(place, arn)
+
+        return arn
 
     async def _create(self, job: Job, place: int, body: dict[str, Any], *, first: bool) -> str:
         name = f"{job.ticket}-{place}"
@@ -136,6 +142,7 @@ class QuantumTasks:
 
         while True:
             try:
+                # Asked again with the same token and the same body, Braket makes no other.
                 answer = await self._account.ask("braket", "CreateQuantumTask", clientToken=name, tags=tags, **body)
             except (BraketThrottledError, QuotaReachedError) as error:
                 if first:
@@ -171,7 +178,7 @@ class QuantumTasks:
         return None
 
     async def _find_all(self, job: Job, preparation: Preparation, asked: float) -> list[str | None]:
-        count = len(preparation.bodies()["bodies"])
+        count = preparation.count
         known = [preparation.arn(place) for place in range(count)]
 
         if all(known):

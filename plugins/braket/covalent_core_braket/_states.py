@@ -16,6 +16,7 @@ JOBS = States(
         "COMPLETED": State("its container came to its end and left no result", over=True, retry=True),
         "FAILED": State("it failed", over=True, retry=True),
         "CANCELLED": State("somebody has cancelled it", over=True),
+        "GONE": State("Braket no longer knows it", over=True, retry=True),
     },
 )
 

@@ -194,6 +194,10 @@ class Folder:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
+    async def delete(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        await self._account.ask("s3", "DeleteObject", Bucket=self.bucket, Key=self._key(name))
+
     async def remove(self) -> None:
         """Remove all that is in the folder, parts of uploads that came to no end too."""
         request = {"Bucket": self.bucket, "Prefix": f"{self.key}/"}
