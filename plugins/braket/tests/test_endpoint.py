@@ -36,23 +36,26 @@ ACTION = BELL.to_ir("OPENQASM").json()
 ONCE = Config(retries={"total_max_attempts": 1}, read_timeout=1)
 
 #: Says what it is and waits; most of what a container is shows in it.
-WAIT = """
-import json, os, signal, subprocess, sys, time
+WAITING = """
+import json, os, signal, subprocess, time
 from pathlib import Path
 
-def go():
-    import boto3
-    heard = []
-    signal.signal(signal.SIGTERM, lambda *_: heard.append(1) or report("heard", ""))
-    report("env", json.dumps(dict(os.environ, pid=os.getpid(), parent=os.getppid())))
-    subprocess.Popen(["setsid", "sleep", "1000"])
-    time.sleep(1000)
+NOTES = Path({notes!r})
 
-def report(name, text):
-    import boto3
-    key = os.environ["AMZN_BRAKET_JOB_RESULTS_S3_PATH"] + "/" + name
-    boto3.client("s3").put_object(Bucket=os.environ["AMZN_BRAKET_OUT_S3_BUCKET"], Key=key, Body=text.encode())
+def go():
+    signal.signal(signal.SIGTERM, lambda *_: (NOTES / "heard").touch())
+    subprocess.Popen(["setsid", "sleep", "1000"])
+    note = NOTES / "note.part"
+    note.write_text(json.dumps(dict(os.environ, pid=os.getpid())))
+    note.rename(NOTES / "note")
+    time.sleep(1000)
 """
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> str:
+    """Return code that waits, and that leaves a note in the folder of the test."""
+    return WAITING.format(notes=str(tmp_path))
 
 
 @pytest.fixture
@@ -120,11 +123,11 @@ def result_of(account: Account, braket: Any, code: str | bytes, **fields: Any) -
     return end_of(account)
 
 
-def report_of(account: Account, name: str) -> str:
-    """Wait for what the code of a job has stored."""
-    wait_until(lambda: name in outputs_of(account), 30)
-    key = f"{account.access_key}/a-job/output/{name}"
-    return account.client("s3").get_object(Bucket=account.bucket, Key=key)["Body"].read().decode()
+def note_in(folder: Path) -> dict[str, Any]:
+    """Wait for what waiting code has to say: its environment, and its process id."""
+    wait_until((folder / "note").exists, 30)
+    said: dict[str, Any] = json.loads((folder / "note").read_text())
+    return said
 
 
 def outputs_of(account: Account) -> list[str]:
@@ -214,10 +217,10 @@ def test_the_sdk_runs_a_hybrid_job(
 
 
 def test_a_container_has_nothing_of_the_one_who_started_it(
-    account: Account, braket: Any, monkeypatch: pytest.MonkeyPatch
+    account: Account, braket: Any, waiting: str, tmp_path: Path
 ) -> None:
-    arn = braket.create_job(**request(account, WAIT))["jobArn"]
-    environment = json.loads(report_of(account, "env"))
+    arn = braket.create_job(**request(account, waiting))["jobArn"]
+    environment = note_in(tmp_path)
     given = {name for name in environment if name.startswith("AWS_")}
     endpoints = {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BRAKET"}
 
@@ -226,9 +229,11 @@ def test_a_container_has_nothing_of_the_one_who_started_it(
     assert environment["AMZN_BRAKET_JOB_ARN"] == arn
 
 
-def test_a_cancel_is_told_to_nobody_and_leaves_nobody(account: Account, braket: Any) -> None:
-    arn = braket.create_job(**request(account, WAIT))["jobArn"]
-    pid = json.loads(report_of(account, "env"))["pid"]
+def test_a_cancel_is_told_to_nobody_and_leaves_nobody(
+    account: Account, braket: Any, waiting: str, tmp_path: Path
+) -> None:
+    arn = braket.create_job(**request(account, waiting))["jobArn"]
+    pid = note_in(tmp_path)["pid"]
     # The container, what runs first in it, the code and what that has started.
     wait_until(lambda: len(account.processes(arn)) == 4, 10)
 
@@ -236,7 +241,8 @@ def test_a_cancel_is_told_to_nobody_and_leaves_nobody(account: Account, braket: 
     assert end_of(account)["status"] == "CANCELLED"
     assert not alive(pid)
     assert account.processes(arn) == []
-    assert outputs_of(account) == ["env"]
+    assert not (tmp_path / "heard").exists()
+    assert outputs_of(account) == []
 
 
 def test_a_second_cancel_of_what_has_ended_is_a_conflict(account: Account, braket: Any) -> None:
@@ -297,17 +303,17 @@ def test_data_and_parameters_come_as_files(account: Account, braket: Any) -> Non
     assert "ValueError: ('1,2', 1.5)" in result_of(account, braket, code, **fields)["failureReason"]
 
 
-def test_a_job_that_runs_for_too_long_is_killed(account: Account, braket: Any) -> None:
-    job = result_of(account, braket, WAIT, stoppingCondition={"maxRuntimeInSeconds": 1})
+def test_a_job_that_runs_for_too_long_is_killed(account: Account, braket: Any, waiting: str) -> None:
+    job = result_of(account, braket, waiting, stoppingCondition={"maxRuntimeInSeconds": 1})
 
     assert job["status"] == "FAILED"
     assert "MAX_RUNTIME_EXCEEDED" in [event["eventType"] for event in job["events"]]
     assert account.processes(job["jobArn"]) == []
 
 
-def test_credentials_of_a_role_end(account: Account, braket: Any) -> None:
-    braket.create_job(**request(account, WAIT))
-    address = json.loads(report_of(account, "env"))["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+def test_credentials_of_a_role_end(account: Account, braket: Any, waiting: str, tmp_path: Path) -> None:
+    braket.create_job(**request(account, waiting))
+    address = note_in(tmp_path)["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
     account.turn(role_credentials_seconds=0.5)
 
     with urllib.request.urlopen(address) as answer:
@@ -593,9 +599,11 @@ def test_the_tasks_of_a_cancelled_job_stay(account: Account, braket: Any) -> Non
     assert len(braket.search_quantum_tasks(filters=of_job)["quantumTasks"]) == len(account.tasks())
 
 
-def test_a_job_token_is_worth_nothing_without_its_job(account: Account, braket: Any) -> None:
-    arn = braket.create_job(**request(account, WAIT))["jobArn"]
-    token = json.loads(report_of(account, "env"))["AMZN_BRAKET_JOB_TOKEN"]
+def test_a_job_token_is_worth_nothing_without_its_job(
+    account: Account, braket: Any, waiting: str, tmp_path: Path
+) -> None:
+    arn = braket.create_job(**request(account, waiting))["jobArn"]
+    token = note_in(tmp_path)["AMZN_BRAKET_JOB_TOKEN"]
     inside = braket.create_quantum_task(**task(account), jobToken=token)["quantumTaskArn"]
     braket.cancel_job(jobArn=arn)
     end_of(account)
@@ -697,13 +705,13 @@ def test_the_price_list(account: Account, matches: str, times: int) -> None:
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
-def test_it_ends_with_its_last_user_and_so_does_all_that_it_runs(tmp_path: Path) -> None:
+def test_it_ends_with_its_last_user_and_so_does_all_that_it_runs(tmp_path: Path, waiting: str) -> None:
     with shared_endpoint(tmp_path / "aws") as first:
         with shared_endpoint(tmp_path / "aws") as second:
             assert second == first
 
         account = first.account()
-        arn = account.client("braket").create_job(**request(account, WAIT))["jobArn"]
+        arn = account.client("braket").create_job(**request(account, waiting))["jobArn"]
         wait_until(lambda: len(account.processes(arn)) == 4, 30)
         running = account.processes(arn)
 
@@ -720,13 +728,13 @@ def answers(address: str) -> bool:
     return True
 
 
-def test_it_ends_with_who_started_it(tmp_path: Path) -> None:
+def test_it_ends_with_who_started_it(waiting: str) -> None:
     reader, writer = os.pipe()
 
     if (pid := os.fork()) == 0:
         with running_endpoint() as own:
             account = own.account()
-            arn = account.client("braket").create_job(**request(account, WAIT))["jobArn"]
+            arn = account.client("braket").create_job(**request(account, waiting))["jobArn"]
             wait_until(lambda: len(account.processes(arn)) == 4, 30)
             os.write(writer, json.dumps(account.processes(arn)).encode())
             signal.pause()
