@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aws.client import Account
 from aws.faults import Fault
+from probes import wait_until
 
 from covalent_core.testing import ExecutorSuite
 from covalent_core_braket import BraketExecutor
@@ -38,8 +39,18 @@ class TestHybridJobs(ExecutorSuite):
         return BraketExecutor(**self.options, grace=1.0, cleanup=False)
 
     def alive(self, ticket: str, noted: list[str]) -> list[str]:
-        containers = [job for job in self.account.jobs() if job["jobName"] == ticket and job["status"] == "RUNNING"]
-        return super().alive(ticket, noted) + [job["jobArn"] for job in containers]
+        if living := super().alive(ticket, noted):
+            return living
+
+        def containers() -> list[str]:
+            mine = [job for job in self.account.jobs() if job["jobName"] == ticket]
+            return [job["jobArn"] for job in mine if job["status"] == "RUNNING"]
+
+        # A container ends some milliseconds after the runner in it, more where this machine is busy.
+        with suppress(AssertionError):
+            wait_until(lambda: not containers(), 10)
+
+        return containers()
 
     def left(self, folder: Path) -> list[str]:
         wanted = {"Bucket": self.account.bucket, "Prefix": self.account.access_key}

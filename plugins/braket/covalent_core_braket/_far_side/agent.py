@@ -157,7 +157,9 @@ class Job:
         if "end" in new:
             self._runner.terminate()
 
-        if "cancel" in new and os.path.isdir(self._results):
+        if "cancel" in new:
+            # The runner may not have begun: it finds the order then.
+            os.makedirs(self._results, exist_ok=True)
             path = os.path.join(self._results, f"{self._ticket}.cancel")
 
             with open(f"{path}.part", "wb") as file:
