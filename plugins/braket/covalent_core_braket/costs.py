@@ -161,7 +161,7 @@ def _of_duration(what: str, milliseconds: int | None, minute: Decimal | None, pr
 
 
 def _region(executor: BraketExecutor) -> str:
-    return executor.region or (executor.device or "").split(":")[3:4][0] or os.environ.get("AWS_DEFAULT_REGION", "")
+    return executor.region or os.environ.get("AWS_DEFAULT_REGION", "")
 
 
 class PriceList:
@@ -198,9 +198,7 @@ class PriceList:
 def _prices() -> PriceList:
     """Return the list; one that cannot be had is empty, and says why."""
     try:
-        return PriceList(
-            _download(os.environ.get("BRAKET_PRICE_OFFERS_URL", PRICES)), "the price list has no single price for it"
-        )
+        rows = _download(os.environ.get("BRAKET_PRICE_OFFERS_URL", PRICES))
     except (OSError, ValueError, csv.Error) as error:
         return PriceList([], f"the price list cannot be had: {error}")
 
