@@ -229,6 +229,13 @@ def test_a_container_has_nothing_of_the_one_who_started_it(
     assert environment["AMZN_BRAKET_JOB_ARN"] == arn
 
 
+def test_an_image_has_the_sdk_and_nothing_of_ours(account: Account, braket: Any) -> None:
+    names = ("boto3", "braket", "cloudpickle", "covalent_core", "covalent_core_braket")
+    code = f"from importlib.util import find_spec\ndef go(): raise ValueError([n for n in {names} if find_spec(n)])"
+
+    assert "ValueError: ['boto3', 'braket', 'cloudpickle']" in result_of(account, braket, code)["failureReason"]
+
+
 def test_a_cancel_is_told_to_nobody_and_leaves_nobody(
     account: Account, braket: Any, waiting: str, tmp_path: Path
 ) -> None:
