@@ -397,6 +397,11 @@ def test_accounts_do_not_meet(account: Account, braket: Any) -> None:
     assert other.client("braket").search_jobs(filters=[])["jobs"] == []
 
 
+def test_a_knob_that_is_not_there_is_named(account: Account) -> None:
+    with pytest.raises(AssertionError, match="no such knob: patience"):
+        account.turn(patience=3)
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -463,6 +468,7 @@ def test_shots_and_actions_must_fit_the_device(account: Account, braket: Any) ->
     programs = ProgramSet([BELL, BELL, BELL], shots_per_executable=10).to_ir().json()
     create = braket.create_quantum_task
 
+    assert "doesn't exist" in refused("ValidationException", create, **task(account, outputS3Bucket="nobodys"))
     assert "between 1 and 10000" in refused("ValidationException", create, **task(account, devices.ARIA, shots=0))
     assert "does not support" in refused("ValidationException", create, **task(account, action=programs))
     west = account.client("braket", region="us-west-1", config=ONCE)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -130,9 +131,12 @@ class Account:
     def _knock(self, what: str, said: Any = None) -> dict[str, Any]:
         body = None if said is None else json.dumps(said).encode()
 
-        with urllib.request.urlopen(f"{self.braket}/test/{self.access_key}/{what}", body, timeout=30) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+        try:
+            with urllib.request.urlopen(f"{self.braket}/test/{self.access_key}/{what}", body, timeout=30) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"the endpoint does not take {what} {said}: {error.read().decode()}") from None
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ def conclude(account: Account, job: HybridJob, host: Host, root: Path, over: str
     reason = failure.read_text(errors="replace") if failure.exists() else ""
     job.requirements = tuple(json.loads(requirements.read_text())) if requirements.exists() else ()
 
-    # Too late for this container, and in time for what is asked next.
+    # A cancel that was accepted wins over an end of its own.
     if over == "CANCELLED" or job.cancelled is not None:
         end(job, "CANCELLED")
     elif over:

@@ -46,7 +46,8 @@ def create(account: Account, request: Request, s3: Any) -> dict[str, Any]:
     def make() -> dict[str, Any]:
         device = usable(account.devices, request["deviceArn"], request.region)
         check(account, device, request)
-        task = new_task(account, device, request)
+        check_bucket(s3(request.region), request["outputS3Bucket"])
+        task = new_task(device, request, job_of(account, request.get("jobToken")))
         account.tasks[task.arn] = task
         threading.Thread(target=live, args=(account, task, s3), daemon=True).start()
         return {"quantumTaskArn": task.arn}
@@ -60,9 +61,6 @@ def check(account: Account, device: Device, request: Request) -> None:
 
     if device.arn in account.knobs.spending_limits_reached:
         raise ApiError("ValidationException", f"The spending limit for device {device.arn} would be exceeded.")
-
-    if request.get("jobToken") is not None and job_of(account, request["jobToken"]) is None:
-        raise ApiError("ValidationException", "The job token is not valid.")
 
     try:
         kind = json.loads(request["action"])["braketSchemaHeader"]["name"]
@@ -83,17 +81,31 @@ def check(account: Account, device: Device, request: Request) -> None:
         raise ApiError("ValidationException", f"Shots must be between {fewest} and {most}.")
 
 
-def job_of(account: Account, token: str) -> str | None:
-    """Return the job whose container has this token, as long as that container is there."""
-    return next((job.arn for job in account.jobs.values() if job.token == token and job.is_alive), None)
+def check_bucket(s3: Any, bucket: str) -> None:
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except s3.exceptions.ClientError:
+        raise ApiError("ValidationException", f"Caller doesn't have access to {bucket} or it doesn't exist") from None
 
 
-def new_task(account: Account, device: Device, request: Request) -> QuantumTask:
+def job_of(account: Account, token: str | None) -> dict[str, str]:
+    """Return the job whose container has this token, if one is given, as long as that container is there."""
+    if token is None:
+        return {}
+
+    for job in list(account.jobs.values()):
+        if job.token == token and job.is_alive:
+            return {"jobArn": job.arn}
+
+    raise ApiError("ValidationException", "The job token is not valid.")
+
+
+def new_task(device: Device, request: Request, job: dict[str, str]) -> QuantumTask:
     """Return what was asked for, as it begins."""
     name = str(uuid.uuid4())
     arn = f"arn:aws:braket:{request.region}:{NUMBER}:quantum-task/{name}"
-    token = request.get("jobToken")
-    shown = {
+    optional = {name: request[name] for name in ("associations", "experimentalCapabilities") if name in request.fields}
+    shown: dict[str, Any] = {
         "quantumTaskArn": arn,
         "deviceArn": device.arn,
         "deviceParameters": request.get("deviceParameters", "{}"),
@@ -102,17 +114,9 @@ def new_task(account: Account, device: Device, request: Request) -> QuantumTask:
         "outputS3Directory": f"{request['outputS3KeyPrefix']}/{name}",
         "createdAt": now(),
         "tags": dict(request.get("tags", {})),
+        **optional,
+        **job,
     }
-
-    if token is not None:
-        shown["jobArn"] = job_of(account, token)
-
-    if "associations" in request.fields:
-        shown["associations"] = request["associations"]
-
-    if "experimentalCapabilities" in request.fields:
-        shown["experimentalCapabilities"] = request["experimentalCapabilities"]
-
     task = QuantumTask(arn, request.region, shown)
     task.action, task.device = request["action"], device
     task.become("CREATED")
@@ -159,6 +163,7 @@ def run(account: Account, task: QuantumTask, s3: Any) -> bool:
         return True
 
     time.sleep(max(left(), 0))
+
     for name, content in result.items():
         s3(task.region).put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=content.encode())
 
