@@ -36,6 +36,10 @@ class NotThereError(BraketError):
     """What was asked about does not exist."""
 
 
+class DeniedError(BraketError):
+    """The policy of whoever asks does not allow it."""
+
+
 class ConflictError(BraketError):
     """What is asked for is the case already, or cannot be any more."""
 
@@ -79,7 +83,7 @@ def _of_service(error: known.ClientError, operation: str) -> Exception:
         return BraketUnreachableError(f"{said} ({code or status})")
 
     if code in DENIED:
-        return BraketError(f"{said}{_denied(words, operation)}")
+        return DeniedError(f"{said}{_denied(words, operation)}")
 
     return _by_code(code, status, said)
 
@@ -95,7 +99,7 @@ def _by_code(code: str, status: int, said: str) -> Exception:
         return NotThereError(said)
 
     if code == "DeviceOfflineException":
-        return BraketJobError(f"{said}; the device is offline, and may be back later")
+        return BraketJobError(f"{said}; it takes nothing now, and may be back later")
 
     if code == "DeviceRetiredException":
         return BraketJobError(f"{said}; the device is retired, name another one", retry=False)

@@ -16,7 +16,7 @@ from anyio import sleep
 from covalent_core import Job
 from covalent_core.backend import FOLDER, NOBODY, PROCESS
 from covalent_core_braket._account import Account
-from covalent_core_braket._refusals import NotThereError
+from covalent_core_braket._refusals import DeniedError, NotThereError
 from covalent_core_braket.errors import BraketError, BraketUnreachableError
 
 #: Seconds for which two who take the same thing at the same moment are asked to try again.
@@ -56,6 +56,10 @@ class Storage:
             raise BraketError(
                 f"there is no bucket {self.bucket!r}; create it in {region}, nothing is created"
             ) from error
+
+        except DeniedError:
+            # Who may not ask may use it all the same.
+            return
 
         # The oldest region has no name here.
         found = answer.get("LocationConstraint") or "us-east-1"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aws.client import Account
 from aws.devices import ARIA, SV1
-from programs import electrons
+from electrons import electrons
 
 import covalent_core as ct
 from covalent_core_braket import BraketExecutor, costs

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from electrons import electrons
 from probes import alive, wait_until
-from programs import electrons
 
 import covalent_core as ct
 from covalent_core import Status
