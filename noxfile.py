@@ -130,6 +130,7 @@ def plugins(session: nox.Session) -> None:
     left = provide_programs(session, chosen)
     install_groups(session, "test")
     install_all(session)
+    install_own_groups(session, chosen)
 
     for plugin in chosen:
         with session.chdir(plugin):
@@ -211,3 +212,13 @@ def install_all(session: nox.Session) -> None:
 def install_groups(session: nox.Session, *groups: str) -> None:
     """Install what pyproject.toml lists under the names of these dependency groups."""
     session.install(*nox.project.dependency_groups(PROJECT, *groups))
+
+
+def install_own_groups(session: nox.Session, chosen: list[Path]) -> None:
+    """Install what the tests of these plugins need besides: the dependency group ``test`` of each that has one."""
+    projects = [nox.project.load_toml(plugin / "pyproject.toml") for plugin in chosen]
+    having = [project for project in projects if "test" in project.get("dependency-groups", {})]
+    needs = [need for project in having for need in nox.project.dependency_groups(project, "test")]
+
+    if needs:
+        session.install(*needs)
