@@ -104,7 +104,9 @@ def new_task(device: Device, request: Request, job: dict[str, str]) -> QuantumTa
     """Return what was asked for, as it begins."""
     name = str(uuid.uuid4())
     arn = f"arn:aws:braket:{request.region}:{NUMBER}:quantum-task/{name}"
-    optional = {name: request[name] for name in ("associations", "experimentalCapabilities") if name in request.fields}
+    optional: dict[str, Any] = {
+        name: request[name] for name in ("associations", "experimentalCapabilities") if name in request.fields
+    }
     shown: dict[str, Any] = {
         "quantumTaskArn": arn,
         "deviceArn": device.arn,
