@@ -22,7 +22,7 @@ from covalent_core_braket._account import Account
 from covalent_core_braket._archive import ENTRY_POINT, make_archive
 from covalent_core_braket._jobs import Jobs
 from covalent_core_braket._refusals import NotThereError, QuotaReachedError
-from covalent_core_braket._states import JOBS, explain
+from covalent_core_braket._states import GONE, JOBS, TOO_LONG, explain
 from covalent_core_braket._storage import Folder, Storage
 from covalent_core_braket.errors import BraketError, BraketJobError, BraketThrottledError
 
@@ -239,8 +239,14 @@ class HybridJobs:
         if not missing:
             return
 
-        reason = over.reason or (await self._jobs.details(arn, over.state)).get("failureReason", "")
-        message, retry = explain(JOBS, arn, over.state, reason)
+        state, reason = over.state, over.reason
+
+        if state != GONE:
+            details = await self._jobs.details(arn, state)
+            reason = details.get("failureReason", "")
+            state = TOO_LONG if TOO_LONG in [event["eventType"] for event in details.get("events", [])] else state
+
+        message, retry = explain(JOBS, arn, state, reason)
         raise BraketJobError(message, retry=retry)
 
     async def fetch(self, job: Job, location: str, job_handle: str) -> Results:

@@ -15,7 +15,7 @@ from covalent_core.backend import Look, Over, Unknown, Watch
 from covalent_core.errors import ExecutorError
 from covalent_core_braket._account import Account
 from covalent_core_braket._refusals import ConflictError, NotThereError
-from covalent_core_braket._states import JOBS, OPEN
+from covalent_core_braket._states import GONE, JOBS, OPEN
 from covalent_core_braket.errors import BraketError, BraketThrottledError, BraketUnreachableError
 
 #: How the names of our jobs begin, which are tickets.
@@ -171,7 +171,7 @@ class Jobs:
             since = self._missing.setdefault(arn, time.monotonic())
             # One that is new may not be known everywhere.
             gone = time.monotonic() > since + GONE_SECONDS
-            return Over("GONE", "Braket no longer knows it") if gone else Unknown(str(error))
+            return Over(GONE) if gone else Unknown(str(error))
 
         self._missing.pop(arn, None)
         return await self._look_of(record)

@@ -99,6 +99,11 @@ class Preparation:
         """How many quantum tasks it takes."""
         return len(self.bodies()["bodies"])
 
+    @property
+    def is_set(self) -> bool:
+        """Whether it is a program set, of which a part may be done where another has failed."""
+        return bool(self.bodies()["set"])
+
     def bodies(self) -> dict[str, Any]:
         """Return what is to be sent."""
         found: dict[str, Any] = json.loads((self._folder / "bodies.json").read_bytes())
@@ -138,6 +143,13 @@ class Preparation:
         part = self._folder / f"task-{place}.part"
         part.write_text(arn)
         part.rename(self._folder / f"task-{place}")
+
+    def arns(self) -> list[str]:
+        """Return all that were noted."""
+        with suppress(FileNotFoundError):
+            return [arn for arn in map(self.arn, range(self.count)) if arn is not None]
+
+        return []
 
     def arn(self, place: int) -> str | None:
         """Return what was noted."""

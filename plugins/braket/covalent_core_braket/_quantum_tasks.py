@@ -224,18 +224,15 @@ class QuantumTasks:
             over = await self._watch.until_over(arn, tell=job.report_waiting)
 
             if over.state != "COMPLETED":
-                raise self._failure(arn, over)
+                raise self._failure(arn, over, in_part=Preparation(self._processes, job, location).is_set)
 
-    def _failure(self, arn: str, over: Over) -> Exception:
+    def _failure(self, arn: str, over: Over, *, in_part: bool) -> Exception:
         record = self._records.get(arn, {})
         message, retry = explain(TASKS, arn, over.state, over.reason)
 
-        if over.state == "FAILED" and _is_set(record):
-            done = record.get("numSuccessfulShots", 0)
-            message += (
-                f"; {done} of {record['shots']} shots were made, and what came of them stays in "
-                f"s3://{record['outputS3Bucket']}/{record['outputS3Directory']}/results.json"
-            )
+        if over.state == "FAILED" and in_part:
+            place = f"s3://{record['outputS3Bucket']}/{record['outputS3Directory']}/results.json"
+            message += f"; what came of a part of the program set stays in {place}"
 
         return BraketJobError(message, retry=retry)
 
@@ -341,18 +338,19 @@ class QuantumTasks:
     async def release(self, job: Job, location: str | None) -> None:
         preparation = Preparation(self._processes, job, location)
         preparation.bar()
+        arns = preparation.arns()
+        in_part = bool(arns) and preparation.is_set and self._has_failed(arns)
 
-        if not self._keep and not any(_is_failed_set(self._records.get(arn, {})) for arn in _arns(job.job_handle)):
-            await self._remove_results(job)
+        if arns and not self._keep and not in_part:
+            await self._storage.folder(self._storage.location(job)).remove()
 
         await preparation.remove()
 
-        for arn in _arns(job.job_handle):
+        for arn in arns:
             self._records.pop(arn, None)
 
-    async def _remove_results(self, job: Job) -> None:
-        if _arns(job.job_handle):
-            await self._storage.folder(self._storage.location(job)).remove()
+    def _has_failed(self, arns: list[str]) -> bool:
+        return any(self._records.get(arn, {}).get("status") == "FAILED" for arn in arns)
 
     def close(self) -> None:
         self._watch.close()
@@ -360,14 +358,6 @@ class QuantumTasks:
 
 def _arns(handle: str | None) -> list[str]:
     return [] if handle in (None, NOTHING) else str(handle).split()
-
-
-def _is_set(record: dict[str, Any]) -> bool:
-    return str(record.get("actionMetadata", {}).get("actionType", "")).endswith("program_set")
-
-
-def _is_failed_set(record: dict[str, Any]) -> bool:
-    return record.get("status") == "FAILED" and _is_set(record)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -7,6 +7,12 @@ from covalent_core.backend import State, States
 #: Of a quantum task or a job that is not over.
 OPEN = {"CREATED", "QUEUED", "RUNNING", "CANCELLING"}
 
+#: What an event of a job is called that has run for longer than it may.
+TOO_LONG = "MAX_RUNTIME_EXCEEDED"
+
+#: The state of a job that Braket does not know.
+GONE = "GONE"
+
 JOBS = States(
     "hybrid job",
     {
@@ -16,7 +22,8 @@ JOBS = States(
         "COMPLETED": State("its container came to its end and left no result", over=True, retry=True),
         "FAILED": State("it failed", over=True, retry=True),
         "CANCELLED": State("somebody has cancelled it", over=True),
-        "GONE": State("Braket no longer knows it", over=True, retry=True),
+        TOO_LONG: State("its time limit was reached", over=True, advice="ask for more with time_limit="),
+        GONE: State("Braket no longer knows it", over=True, retry=True),
     },
 )
 
@@ -34,7 +41,7 @@ TASKS = States(
 )
 
 #: In the words for a failure: what another attempt would meet with as well.
-HOPELESS = ("maximum runtime", "MAX_RUNTIME", "ModuleNotFoundError", "AccessDenied", "not authorized")
+HOPELESS = ("ModuleNotFoundError", "AccessDenied", "not authorized")
 
 
 def explain(states: States, arn: str, state: str, reason: str) -> tuple[str, bool]:
