@@ -6,20 +6,17 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
-from anyio import sleep
-
 from covalent_core import Job, Perhaps, Results
-from covalent_core.backend import ENDED, NOBODY, OUTCOME, Output, Over, fetch_results
+from covalent_core.backend import ENDED, NOBODY, OUTCOME, Over
 from covalent_core.errors import BackendUnreachableError, ExecutorError, NotNow
 from covalent_core_braket._account import Account
 from covalent_core_braket._archive import ENTRY_POINT, make_archive
+from covalent_core_braket._following import FIRST_PAUSE, Following, results
 from covalent_core_braket._jobs import Jobs
 from covalent_core_braket._refusals import NotThereError, QuotaReachedError
 from covalent_core_braket._states import GONE, JOBS, TOO_LONG, explain
@@ -31,9 +28,6 @@ ORDER_SECONDS = 3.0
 
 #: Seconds for which a request may be on its way that was made, and is in no list.
 SETTLE_SECONDS = 15.0
-
-#: Seconds between two looks at the files of a job, at first.
-FIRST_PAUSE = 0.2
 
 #: Seconds after which Braket is asked again for a job that it has no room for.
 QUOTA_SECONDS = 5.0
@@ -189,8 +183,8 @@ class HybridJobs:
         return bool((now - answer["LastModified"]).total_seconds() < SETTLE_SECONDS)
 
     async def run(self, job: Job, location: str, job_handle: str) -> None:
-        folder = self._storage.folder(location)
-        following = asyncio.ensure_future(self._follow(job, folder))
+        files = Following(job, self._storage.folder(location), self._poll_freq)
+        following = asyncio.ensure_future(files.until_ended())
         watching = asyncio.ensure_future(self._jobs.watch.until_over(job_handle, tell=job.report_waiting))
 
         try:
@@ -199,44 +193,17 @@ class HybridJobs:
             if following.done():
                 following.result()
             else:
-                await self._conclude(job, folder, job_handle, watching.result())
+                await self._conclude(job, files, job_handle, watching.result())
         finally:
             following.cancel()
             watching.cancel()
             await asyncio.gather(following, watching, return_exceptions=True)
 
-    async def _follow(self, job: Job, folder: Folder) -> None:
-        """Return when the agent says that all is over; until then report what can be seen."""
-        output, reported, began = Output(job), set[int](), time.monotonic()
-
-        while True:
-            with suppress(BackendUnreachableError):
-                if await self._look_at_files(job, folder, output, reported):
-                    return
-
-            await sleep(min(max(FIRST_PAUSE, (time.monotonic() - began) / 4), self._poll_freq))
-
-    async def _look_at_files(self, job: Job, folder: Folder, output: Output, reported: set[int]) -> bool:
-        files = await folder.files(job)
-
-        if ENDED in files:
-            return True
-
-        ended = [node_id for node_id in job.node_ids if f".{node_id}{OUTCOME}" in files and node_id not in reported]
-
-        if len(job.tasks) > 1 and ended:
-            job.report_results(await self._results(job, folder, ended))
-            reported.update(ended)
-
-        await output.show(files, lambda name: folder.result(job, name))
-        return False
-
-    async def _conclude(self, job: Job, folder: Folder, arn: str, over: Over) -> None:
+    async def _conclude(self, job: Job, files: Following, arn: str, over: Over) -> None:
         """Raise unless a job that is over has left how each of its nodes ended."""
-        files = await folder.files(job)
-        missing = [node_id for node_id in job.node_ids if f".{node_id}{OUTCOME}" not in files]
+        left = await files.look()
 
-        if not missing:
+        if all(f".{node_id}{OUTCOME}" in left for node_id in job.node_ids):
             return
 
         state, reason = over.state, over.reason
@@ -250,10 +217,7 @@ class HybridJobs:
         raise BraketJobError(message, retry=retry)
 
     async def fetch(self, job: Job, location: str, job_handle: str) -> Results:
-        return await self._results(job, self._storage.folder(location), job.node_ids)
-
-    async def _results(self, job: Job, folder: Folder, node_ids: list[int]) -> Mapping[str, bytes | Path]:
-        return await fetch_results(job, node_ids, lambda name, target: folder.download(f"results/{name}", target))
+        return await results(job, self._storage.folder(location), job.node_ids)
 
     async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
         folder = self._storage.folder(location)
@@ -266,7 +230,7 @@ class HybridJobs:
 
         # Nothing is alive; what is not at hand is not waited for.
         with suppress(ExecutorError, OSError):
-            return await self._results(job, folder, job.node_ids)
+            return await results(job, folder, job.node_ids)
 
         return None
 
@@ -292,7 +256,7 @@ class HybridJobs:
             if await self._jobs.watch.is_over_within(job_handle, FIRST_PAUSE):
                 break
 
-        return await self._results(job, folder, node_ids)
+        return await results(job, folder, node_ids)
 
     async def release(self, job: Job, location: str | None) -> None:
         folder = self._storage.folder(location or self._storage.location(job))

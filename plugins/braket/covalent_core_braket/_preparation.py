@@ -13,12 +13,15 @@ from typing import Any
 from anyio import CancelScope, get_cancelled_exc_class, sleep, to_thread
 
 from covalent_core import Job
-from covalent_core.backend import FOLDER, LEASE, OUTCOME, Claim, read_outcome
+from covalent_core.backend import ENDED, FOLDER, LEASE, OUTCOME, Claim, read_outcome
 from covalent_core_braket._processes import Processes
 from covalent_core_braket.errors import BraketError
 
 #: Seconds after which a function ends whose dispatcher has died; the next one begins again.
 LEASE_SECONDS = 10
+
+#: What has ended a function that a dispatcher has left behind.
+BROKEN_OFF = ("lease", "told")
 
 
 class Preparation:
@@ -36,14 +39,19 @@ class Preparation:
         Args:
             options: What is made of the circuits that it returns: the arguments of `programs.bodies_of`.
         """
-        # What was begun before and has not come to its end is begun again: nothing was sent then.
-        if not (self._folder / FOLDER / f"{self._job.ticket}.ended").is_symlink():
+        # What was begun before and has not come to its own end is begun again: nothing was sent then.
+        if not self._has_ended:
             await self.remove()
             await to_thread.run_sync(self._processes.files.upload, self._job, payload)
             (self._folder / "options.json").write_text(json.dumps(options))
             await self._run()
 
         return self.location
+
+    @property
+    def _has_ended(self) -> bool:
+        ended = os.path.lexists(self._folder / FOLDER / f"{self._job.ticket}{ENDED}")
+        return ended and read_outcome(self.outcome_file).ended_by not in BROKEN_OFF
 
     async def _run(self) -> None:
         process = await self._processes.start(self._job, self.location, "--lease", str(LEASE_SECONDS))

@@ -163,6 +163,32 @@ def test_cancelled_anywhere_no_task_is_open(account, far, stops, step, place) ->
     wait_until(lambda: not left(account))
 
 
+@pytest.mark.long("a lease of ten seconds has to end")
+def test_a_function_whose_dispatcher_has_died_ends_and_begins_again(account, far, home, tmp_path) -> None:
+    def slow(folder: str) -> Any:
+        import os
+        import time
+
+        from braket.circuits import Circuit
+
+        first = not os.path.exists(os.path.join(folder, "begun"))
+        open(os.path.join(folder, "begun"), "w").write(str(os.getpid()))
+
+        if first:
+            time.sleep(300)
+
+        return Circuit().h(0)
+
+    dispatch_id = dispatch(BraketExecutor(**far), slow, str(tmp_path))
+    wait_until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text(), 40)
+    kill_dispatcher(home)
+    pid = int((tmp_path / "begun").read_text())
+    wait_until(lambda: not alive(pid), 40)
+
+    assert end(dispatch_id).status == Status.COMPLETED
+    assert len(account.tasks()) == 1
+
+
 @pytest.mark.parametrize("then", ["close", "500"])
 def test_a_lost_answer_makes_no_second_task(account, far, then) -> None:
     account.fail(Fault("CreateQuantumTask", then, times=3))

@@ -431,6 +431,30 @@ def test_what_a_task_had_written_is_there_though_its_container_was_killed(accoun
     assert result.get_node_result(0)["stdout"] == "so far\n"
 
 
+def test_what_a_member_of_a_pack_has_returned_survives_its_container(account, options) -> None:
+    def first() -> str:
+        return "first"
+
+    def second() -> None:
+        import time
+
+        print("second", flush=True)
+        time.sleep(300)
+
+    @ct.lattice(executor=BraketExecutor(**options), pack=2)
+    def workflow() -> Any:
+        ct.electron(first)()
+        ct.electron(second)()
+
+    dispatch_id = ct.dispatch(workflow)()
+    wait_until(lambda: node(dispatch_id, 1)["stdout"] == "second\n", 40)
+    account.client("braket").cancel_job(jobArn=node(dispatch_id)["job_handle"])
+    result = end(dispatch_id)
+
+    assert result.get_node_result(0)["output"] == "first"
+    assert "somebody has cancelled it" in result.get_node_result(1)["error"]
+
+
 def test_a_job_in_the_queue_is_cancelled_without_its_grace_period(account, options) -> None:
     account.turn(hold_jobs=True)
     dispatch_id = dispatch(BraketExecutor(**{**options, "grace": 300.0}), lambda: 1)
