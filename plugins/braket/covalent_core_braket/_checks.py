@@ -31,9 +31,9 @@ def check_options(executor: BraketExecutor) -> None:
     if executor.braket_job_execution_role_name or _is_far(executor.device):
         _check_bucket(executor)
 
-    _check_device("device", executor.device, executor.region)
-    _check_device("quantum_device", executor.quantum_device, executor.region)
-    _check_image(executor.ecr_image_uri, executor.region)
+    check_device("device", executor.device, executor.region)
+    check_device("quantum_device", executor.quantum_device, executor.region)
+    check_image(executor.ecr_image_uri, executor.region)
     _check_numbers(executor)
 
 
@@ -49,7 +49,12 @@ def _check_bucket(executor: BraketExecutor) -> None:
         raise ExecutorOptionError(f"s3_prefix is {executor.s3_prefix!r}; Braket refuses {' '.join(found)} in it")
 
 
-def _check_device(name: str, device: str | None, region: str | None) -> None:
+def check_device(name: str, device: str | None, region: str | None) -> None:
+    """Refuse what is no device, or one of another region.
+
+    Raises:
+        ExecutorOptionError: It is so.
+    """
     if not _is_far(device):
         return
 
@@ -64,7 +69,12 @@ def _check_device(name: str, device: str | None, region: str | None) -> None:
     _check_region(name, match[1], region)
 
 
-def _check_image(image: str | None, region: str | None) -> None:
+def check_image(image: str | None, region: str | None) -> None:
+    """Refuse what is no image for hybrid jobs, or one of another region.
+
+    Raises:
+        ExecutorOptionError: It is so.
+    """
     if image is None:
         return
 

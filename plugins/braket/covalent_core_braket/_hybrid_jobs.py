@@ -16,6 +16,7 @@ from covalent_core.backend import ENDED, NOBODY, OUTCOME, Over
 from covalent_core.errors import BackendUnreachableError, ExecutorError, NotNow
 from covalent_core_braket._account import Account
 from covalent_core_braket._archive import ENTRY_POINT, make_archive
+from covalent_core_braket._checks import check_device, check_image
 from covalent_core_braket._following import FIRST_PAUSE, Following, results
 from covalent_core_braket._jobs import Jobs
 from covalent_core_braket._refusals import NotThereError, QuotaReachedError
@@ -116,11 +117,14 @@ class HybridJobs:
         pass
 
     async def upload(self, job: Job, payload: bytes | memoryview) -> str:
+        region = await self._account.region()
+        check_device("quantum_device", self._request.device, region)
+        check_image(self._request.image, region)
         await self._storage.check()
         location = self._storage.location(job)
         folder = self._storage.folder(location)
         body = self._request.body(job, location, await self._role())
-        archive = make_archive(job.ticket, await self._account.region(), self._request.time_limit)
+        archive = make_archive(job.ticket, region, self._request.time_limit)
         await folder.put("source.tar.gz", archive)
         await folder.upload("bundle.pyz", payload, job)
         await folder.put("request.json", json.dumps(body).encode())

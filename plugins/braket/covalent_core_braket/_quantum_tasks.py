@@ -17,6 +17,7 @@ from covalent_core.backend import OUTCOME, VALUE, Look, Over, Watch
 from covalent_core.errors import BackendUnreachableError, ExecutorError, ExecutorOptionError, NotNow
 from covalent_core_braket import _pickles
 from covalent_core_braket._account import Account
+from covalent_core_braket._checks import check_device
 from covalent_core_braket._devices import Devices, takes_program_sets
 from covalent_core_braket._jobs import cancel_task
 from covalent_core_braket._preparation import Preparation
@@ -93,6 +94,7 @@ class QuantumTasks:
         _pickles.wrap(job, "Prepared", {"folder": self._processes.files.location(job)})
 
     async def upload(self, job: Job, payload: bytes | memoryview) -> str:
+        check_device("device", self._order.device, await self._account.region())
         await self._storage.check()
         device = await self._devices.check(self._order.device)
         options = self._options(job, program_sets=takes_program_sets(device))

@@ -286,4 +286,16 @@ def test_a_device_of_another_region_is_refused_before_anything_is_sent(account, 
     with pytest.raises(ct.errors.ExecutorOptionError, match="device is in eu-north-1 and region is 'us-east-1'"):
         BraketExecutor(**{**far, "device": GARNET})
 
+    # Where the region is that of the profile or the environment, as soon as it is known.
+    result = end(dispatch(BraketExecutor(**{**far, "device": GARNET, "region": None}), E.bell))
+
+    assert "device is in eu-north-1 and region is 'us-east-1'" in result.get_node_result(0)["error"]
     assert account.calls() == {}
+
+
+def test_a_spending_limit_is_an_error_of_the_node(account, far) -> None:
+    account.turn(spending_limits_reached=[ARIA])
+    result = end(dispatch(BraketExecutor(**{**far, "device": ARIA}), E.bell))
+
+    assert "pending limit" in result.get_node_result(0)["error"]
+    assert account.tasks() == []
