@@ -16,7 +16,7 @@ from covalent_core.errors import ExecutorError
 from covalent_core_braket._account import Account
 from covalent_core_braket._refusals import ConflictError, NotThereError
 from covalent_core_braket._states import GONE, JOBS, OPEN
-from covalent_core_braket.errors import BraketError, BraketThrottledError, BraketUnreachableError
+from covalent_core_braket.errors import BraketThrottledError, BraketUnreachableError
 
 #: How the names of our jobs begin, which are tickets.
 OURS = "ct-"
@@ -89,51 +89,63 @@ class Jobs:
         Raises:
             ExecutorError: That is not known yet; call it again.
         """
-        deadline, since, ordered, over = time.monotonic() + ATTEMPT_SECONDS, time.monotonic(), False, False
-        left: list[str] = []
+        over = await self._is_over(arn)
+
+        if not over:
+            await self._order_end(arn)
+
+        deadline, open_tasks = time.monotonic() + ATTEMPT_SECONDS, list[str]()
 
         while time.monotonic() < deadline:
-            look = await self.watch.look(arn, now=True)
+            # What a job has started before it was over is in a list that is asked for afterwards.
+            open_tasks, made_any = await self._end_tasks(arn)
 
-            if isinstance(look, Unknown):
-                if time.monotonic() > since + UNKNOWN_SECONDS:
-                    raise BraketUnreachableError(look.why)
+            if over and not open_tasks:
+                return await self._look_twice(arn) if made_any else None
 
-                continue
+            job.report_waiting(_waiting(arn, over, open_tasks))
+            await sleep(TASK_SECONDS if open_tasks else 0)
+            over = over or await self._is_over(arn)
 
-            over, since = isinstance(look, Over), time.monotonic()
+        raise ExecutorError(_waiting(arn, over, open_tasks))
 
-            if not over and not ordered:
-                await self._order_end(arn)
-                ordered = True
+    async def _is_over(self, arn: str) -> bool:
+        """Return whether a job is over, as soon as that is known.
 
-            # What a job has started before it was over is in the list that comes after.
-            left = await self._end_tasks(arn)
+        Raises:
+            BraketUnreachableError: Braket has said nothing about it for a while.
+        """
+        deadline = time.monotonic() + UNKNOWN_SECONDS
 
-            if over and not left:
-                return
+        while isinstance(look := await self.watch.look(arn, now=True), Unknown):
+            if time.monotonic() > deadline:
+                raise BraketUnreachableError(look.why)
 
-            job.report_waiting(_waiting(arn, over, left))
-            await sleep(TASK_SECONDS if left else 0)
+        return isinstance(look, Over)
 
-        raise ExecutorError(_waiting(arn, over, left))
+    async def _look_twice(self, arn: str) -> None:
+        """Look again for quantum tasks of a job that made some: a list may be a moment old."""
+        await sleep(TASK_SECONDS)
+        left, _ = await self._end_tasks(arn)
+
+        if left:
+            raise ExecutorError(_waiting(arn, True, left))
 
     async def _order_end(self, arn: str) -> None:
-        try:
-            # One that is over, or on the way: the next look says which.
-            with suppress(ConflictError):
-                await self._account.ask("braket", "CancelJob", jobArn=arn)
-        except NotThereError as error:
-            raise BraketError(f"{arn} is not known in this region and account") from error
+        # One that is over, on the way, or unknown: the next look says which.
+        with suppress(ConflictError, NotThereError):
+            await self._account.ask("braket", "CancelJob", jobArn=arn)
 
         self.watch.hurry(arn)
 
-    async def _end_tasks(self, arn: str) -> list[str]:
-        """Cancel the quantum tasks of a job; return in which states those are that are not over."""
-        left = []
+    async def _end_tasks(self, arn: str) -> tuple[list[str], bool]:
+        """Cancel the quantum tasks of a job; return the states of those that are open, and whether there are any."""
+        left, made_any = [], False
         wanted = {"name": "jobArn", "operator": "EQUAL", "values": [arn]}
 
         async for task in self._search(wanted, "quantumTasks"):
+            made_any = True
+
             if task["status"] not in OPEN:
                 continue
 
@@ -142,7 +154,7 @@ class Jobs:
             if task["status"] != "CANCELLING":
                 await cancel_task(self._account, task["quantumTaskArn"])
 
-        return left
+        return left, made_any
 
     # --- the poll ----------------------------------------------------------------------------------------------------
 
