@@ -235,10 +235,11 @@ def install_groups(session: nox.Session, *groups: str) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, *groups))
 
 
-def install_own_groups(session: nox.Session, plugins: list[Path]) -> None:
-    """Install what the tests of some plugins need besides: the dependency group "test" of those that have one."""
-    for plugin in plugins:
-        project = nox.project.load_toml(plugin / "pyproject.toml")
+def install_own_groups(session: nox.Session, chosen: list[Path]) -> None:
+    """Install what the tests of these plugins need besides: the dependency group ``test`` of each that has one."""
+    projects = [nox.project.load_toml(plugin / "pyproject.toml") for plugin in chosen]
+    having = [project for project in projects if "test" in project.get("dependency-groups", {})]
+    needs = [need for project in having for need in nox.project.dependency_groups(project, "test")]
 
-        if "test" in project.get("dependency-groups", {}):
-            session.install(*nox.project.dependency_groups(project, "test"))
+    if needs:
+        session.install(*needs)
