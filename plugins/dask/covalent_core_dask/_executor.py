@@ -135,6 +135,12 @@ class DaskExecutor:
 
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
+        from covalent_core_dask._looks import is_gone
+
+        if await to_thread.run_sync(is_gone, location):
+            # It was released, when nothing of it was alive.
+            return None
+
         # Whoever has not begun by now never will: the permit is taken back.
         owner = await to_thread.run_sync(self._files.bar, job, location)
 

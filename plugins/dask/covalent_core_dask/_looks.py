@@ -92,7 +92,7 @@ def _look_or_raise(job: Watched) -> Look:
     if os.path.lexists(job.prefix + ENDED):
         return Over(ENDED)
 
-    if owner == NOBODY or not os.path.isdir(job.folder):
+    if owner == NOBODY or is_gone(job.folder):
         return Over(BARRED, "it was released or barred before it had begun")
 
     if owner is None:
@@ -105,6 +105,15 @@ def _look_or_raise(job: Watched) -> Look:
 
     # It may have come to its end since.
     return Alive("runs") if alive else Over(ENDED if os.path.lexists(job.prefix + ENDED) else LOST)
+
+
+def is_gone(folder: str) -> bool:
+    """Return whether the folder of a job was removed, which is done when it is released.
+
+    Raises:
+        FileNotFoundError: Not even the folder of all jobs can be seen.
+    """
+    return os.path.basename(folder) not in os.listdir(os.path.dirname(folder))
 
 
 def owner_of(job: Watched) -> str | None:
