@@ -128,6 +128,12 @@ def below(pid: int) -> list[int]:
     return found
 
 
+def kill(pids: list[int], signum: int = signal.SIGKILL) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signum)
+
+
 @cache
 def _source(owner: int) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVALENT_CORE_")}
@@ -169,3 +175,18 @@ def _is_free(folder: Path) -> bool:
         return True
 
     return False
+
+
+def ours(cluster: Cluster) -> dict[str, list[str]]:
+    """Return what a scheduler has of us."""
+
+    def look(dask_scheduler: Any) -> dict[str, list[str]]:
+        return {
+            "tasks": [key for key in dask_scheduler.tasks if "ct-" in str(key)],
+            "variables": list(dask_scheduler.extensions["variables"].variables),
+            "queues": list(dask_scheduler.extensions["queues"].queues),
+            "clients": [name for name in dask_scheduler.clients if name.startswith("variable-")],
+        }
+
+    found: dict[str, list[str]] = cluster.ask(look)
+    return found

@@ -15,6 +15,10 @@ import traceback
 from typing import Any
 
 
+#: A host name of its own.
+CLONE_NEWUTS = 0x04000000
+
+
 def become(order: dict[str, Any]) -> None:
     """Be a daemon in a session of its own, as its command makes it."""
     import dask.config
@@ -29,7 +33,7 @@ def become(order: dict[str, Any]) -> None:
 
     if order["host"]:
         # What it and all that it starts call this machine: to others it is another one.
-        os.unshare(os.CLONE_NEWUTS) if hasattr(os, "unshare") else ctypes.CDLL(None).unshare(0x04000000)
+        ctypes.CDLL(None).unshare(CLONE_NEWUTS)
         ctypes.CDLL(None).sethostname(order["host"].encode(), len(order["host"]))
 
     dask.config.set(order["config"])

@@ -1,0 +1,62 @@
+"""Workers on hosts whose processes cannot be seen from here: their workers are asked, or the order is left in a file."""
+
+from __future__ import annotations
+
+import os
+
+import covalent_core as ct
+import pytest
+from cluster import Cluster
+from covalent_core import Status
+from probes import wait_until
+from work import Work, waiting
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a process another host name")
+
+
+@pytest.fixture
+def cluster(own_cluster) -> Cluster:
+    cluster: Cluster = own_cluster(**{"distributed.scheduler.worker-ttl": "2s"})
+    cluster.start_scheduler()
+    cluster.start_worker("first", host="first-host")
+    cluster.wait_for_workers(1)
+    return cluster
+
+
+def test_a_task_of_another_host_comes_to_its_end(cluster, home, tmp_path) -> None:
+    work = Work(tmp_path / "a", cluster.address)
+    dispatch_id = work.start()
+    work.until_begun()
+    work.go()
+    work.check_completed(dispatch_id)
+
+
+def test_a_worker_of_its_host_ends_it(cluster, home, tmp_path) -> None:
+    work = Work(tmp_path / "a", cluster.address, lease=60)
+    dispatch_id = work.start()
+    work.until_begun()
+    assert ct.cancel(dispatch_id)
+    work.check_cancelled(dispatch_id)
+
+
+def test_where_no_worker_answers_it_follows_an_order_in_a_file(cluster, home, tmp_path) -> None:
+    work = Work(tmp_path / "a", cluster.address)
+    dispatch_id = work.start()
+    work.until_begun()
+    cluster.kill("first")
+    cluster.start_worker("second", host="second-host")
+    wait_until(lambda: "no Dask worker answers" in waiting(dispatch_id), 60)
+    assert ct.get_result(dispatch_id).status == Status.RUNNING
+    assert ct.cancel(dispatch_id)
+    work.check_cancelled(dispatch_id)
+
+
+def test_its_result_comes_though_no_worker_answers(cluster, home, tmp_path) -> None:
+    work = Work(tmp_path / "a", cluster.address)
+    dispatch_id = work.start()
+    work.until_begun()
+    cluster.kill("first")
+    cluster.start_worker("second", host="second-host")
+    cluster.wait_for_workers(1)
+    work.go()
+    work.check_completed(dispatch_id)
