@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from anyio import to_thread
 
 from covalent_core import Job, Results, hookimpl
-from covalent_core.backend import ENDED, LEASE, SharedFolder
+from covalent_core.backend import LEASE, SharedFolder
 from covalent_core.errors import JobEndedError
 
 if TYPE_CHECKING:
@@ -116,12 +116,12 @@ class DaskExecutor:
 
     @hookimpl
     async def run(self, job: Job, location: str, job_handle: str) -> str:
-        from covalent_core_dask._looks import FAILED, LOST, owner_of
+        from covalent_core_dask._looks import FAILED, LOST, owner_of, until_over
 
         watched = self._watched(job, location, job_handle)
 
         async with self._following(job, watched):
-            over = await self._queue.until_over(watched, sign=self._runners, tell=job.report_waiting)
+            over = await until_over(job, watched, self._queue, self._runners)
 
         if over.state == FAILED:
             raise JobEndedError(over.reason)

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from anyio import to_thread
 
-from covalent_core.backend import ENDED, FOLDER, NOBODY, PROCESS, Alive, Claim, Look, Over, ProcessHandle, Unknown, Watch
+from covalent_core import Job
+from covalent_core.backend import (
+    ENDED,
+    FOLDER,
+    NOBODY,
+    PROCESS,
+    Alive,
+    Claim,
+    Look,
+    Over,
+    ProcessHandle,
+    Unknown,
+    Watch,
+)
 from covalent_core.errors import BackendUnreachableError
 from covalent_core_dask._cluster import Cluster
 
@@ -169,3 +184,26 @@ class Queue(Watch[Watched]):
             raise BackendUnreachableError(f"the folder of the job has gone: {gone.filename}") from gone
 
         return Alive("begun") if owner else Over(FAILED, f"Dask could not begin the task: {error}")
+
+
+async def until_over(job: Job, watched: Watched, queue: Queue, runners: Runners) -> Over:
+    """Return what the first of both says that knows the job to be over; tell at the node what either waits for."""
+    waits: dict[str, str] = {}
+
+    def tell(who: str, text: str) -> None:
+        waits[who] = text
+        job.report_waiting("; ".join(filter(None, waits.values())))
+
+    looks = [
+        asyncio.ensure_future(watch.until_over(watched, tell=partial(tell, type(watch).__name__)))
+        for watch in (queue, runners)
+    ]
+
+    try:
+        done, _ = await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
+        return next(look for look in looks if look in done).result()
+    finally:
+        for look in looks:
+            look.cancel()
+
+        await asyncio.wait(looks)

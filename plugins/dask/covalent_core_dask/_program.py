@@ -47,7 +47,7 @@ class Program:
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"{_package()}.zip"
         namespace: dict[str, Any] = {"__name__": _package()}
-        exec(_STUBS, namespace)
+        exec(_STUBS, namespace)  # noqa: S102  (functions of a module that a worker cannot import travel as they are)
         self.call: Callable[..., Any] = namespace["call"]
         self.call_now: Callable[..., Awaitable[Any]] = namespace["call_now"]
 

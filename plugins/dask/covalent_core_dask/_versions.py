@@ -27,7 +27,7 @@ def differences(versions: Mapping[str, Any]) -> str:
 
     rows = {place: packages for place, packages in found.items() if packages != found["client"]}
     shown = {"client": found["client"], **dict(list(rows.items())[:MOST_SHOWN])}
-    lines = [["", *differing], *([place, *map(packages.get, differing)] for place, packages in shown.items())]
+    lines = [["", *differing], *([place, *(packages[name] for name in differing)] for place, packages in shown.items())]
     return "\n".join(_aligned([[str(cell) for cell in line] for line in lines]))
 
 

@@ -143,7 +143,7 @@ def _source(owner: int) -> subprocess.Popen[str]:
 
 @contextmanager
 def shared_cluster(folder: Path) -> Iterator[str]:
-    """Give the address of the cluster of all who name the same folder: the first keeps it until the others have done."""
+    """Give the address of the cluster of all who name the same folder; the first keeps it until all have done."""
     folder.mkdir(exist_ok=True)
     place, kept = folder / "place", None
 

@@ -14,7 +14,6 @@ import sys
 import traceback
 from typing import Any
 
-
 #: A host name of its own.
 CLONE_NEWUTS = 0x04000000
 
@@ -37,7 +36,9 @@ def become(order: dict[str, Any]) -> None:
         ctypes.CDLL(None).sethostname(order["host"].encode(), len(order["host"]))
 
     dask.config.set(order["config"])
-    os.environ.update({f"DASK_{name.upper().replace('.', '__')}": str(value) for name, value in order["config"].items()})
+    os.environ.update(
+        {f"DASK_{name.upper().replace('.', '__')}": str(value) for name, value in order["config"].items()}
+    )
     sys.argv = [order["program"], *order["arguments"]]
     PROGRAMS[order["program"]](args=order["arguments"])
 

@@ -6,12 +6,13 @@ import os
 import time
 from signal import SIGKILL
 
-import covalent_core as ct
 import pytest
 from cluster import Cluster, kill, ours
-from covalent_core import Status
 from probes import alive, wait_until
 from work import Work, handle, waiting
+
+import covalent_core as ct
+from covalent_core import Status
 
 
 @pytest.fixture
@@ -84,8 +85,7 @@ def test_who_supervises_a_task_is_killed(scheduler, home, tmp_path, killed: str,
     work.until_begun()
     (folder,) = (folder for folder in work.folder.glob("ct-*") if folder.is_dir())
     guard = int(os.readlink(folder / "results" / f"{folder.name}.process").split(".")[0])
-    (task, _) = work.processes()
-    (supervisor,) = [pid for pid in children(guard)]
+    (supervisor,) = children(guard)
     kill([guard, *([supervisor] if killed != "guard" else [])], SIGKILL)
 
     if cancel:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import time
 
-import covalent_core as ct
 from cluster import Cluster, ours
 from probes import kill_dispatcher, wait_until
 from work import Work, handle, waiting
+
+import covalent_core as ct
 
 
 def test_a_job_that_waits_in_dask_is_held_for_the_next_dispatcher(own_cluster, home, tmp_path) -> None:

@@ -1,15 +1,16 @@
-"""Workers on hosts whose processes cannot be seen from here: their workers are asked, or the order is left in a file."""
+"""Tasks on hosts whose processes cannot be seen from here: a worker there is asked, or the order left in a file."""
 
 from __future__ import annotations
 
 import os
 
-import covalent_core as ct
 import pytest
 from cluster import Cluster
-from covalent_core import Status
 from probes import wait_until
 from work import Work, waiting
+
+import covalent_core as ct
+from covalent_core import Status
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a process another host name")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from signal import SIGCONT, SIGSTOP
 
-import covalent_core as ct
 import pytest
 from cluster import Cluster
-from covalent_core import Status
 from probes import kill_dispatcher, wait_until
 from work import Work, handle, waiting
+
+import covalent_core as ct
+from covalent_core import Status
 
 
 @pytest.fixture

@@ -16,9 +16,12 @@ import sys
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any
 
-from .processes import IDLE, TAG, ElsewhereError, Process, here
+if TYPE_CHECKING:
+    from covalent_core_ssh._far_side.processes import IDLE, TAG, ElsewhereError, Process, here
+else:
+    from .processes import IDLE, TAG, ElsewhereError, Process, here
 
 #: Seconds without a request after which an agent would leave: never, it leaves with its worker.
 PATIENCE = 1e9
@@ -40,7 +43,7 @@ from importlib import import_module
 import_module(package + ".agent").main("", workdir, %r)
 """
 
-Answer = Dict[str, Any]
+Answer = dict[str, Any]
 
 
 class Agent:
@@ -48,7 +51,15 @@ class Agent:
 
     def __init__(self, program: str) -> None:
         package = __name__.rpartition(".")[0]
-        command = [sys.executable, "-c", _BEGIN % PATIENCE, program, package, os.path.dirname(program), str(_memory_limit())]
+        command = [
+            sys.executable,
+            "-c",
+            _BEGIN % PATIENCE,
+            program,
+            package,
+            os.path.dirname(program),
+            str(_memory_limit()),
+        ]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -58,7 +69,7 @@ class Agent:
         )
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._waiting: Dict[int, Future[Answer]] = {}
+        self._waiting: dict[int, Future[Answer]] = {}
         self.is_there = True
         threading.Thread(target=self._listen, name="covalent-core agent", daemon=True).start()
 
@@ -102,7 +113,7 @@ class Agent:
 
 
 #: The one of this process, once it is needed.
-_agents: List[Agent] = []
+_agents: list[Agent] = []
 _starting = threading.Lock()
 
 
@@ -125,7 +136,7 @@ def guard(program: str, ticket: str, folder: str, lease: float) -> None:
         raise RuntimeError(f"the job could not be started on {os.uname().nodename}: {started['error']}")
 
 
-async def ask(program: str, request: Dict[str, Any]) -> Answer:
+async def ask(program: str, request: dict[str, Any]) -> Answer:
     """Return what the agent of this process answers, without keeping a thread busy."""
     return await asyncio.wrap_future(_agent(program).ask(**request))
 
@@ -135,7 +146,7 @@ async def place() -> str:
     return here()
 
 
-async def look(handles: List[str]) -> Dict[str, bool]:
+async def look(handles: list[str]) -> dict[str, bool]:
     """Return which of these processes are alive; one that cannot be seen from here is left out."""
     found = {}
 

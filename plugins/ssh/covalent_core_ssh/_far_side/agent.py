@@ -63,7 +63,10 @@ class Agent:
             os.makedirs(os.path.normpath(os.path.join(folder, workdir)), exist_ok=True)
 
             if lease:
-                os.makedirs(os.path.dirname(results), exist_ok=True)
+                # Not what is above it: a job that was released has no folder, and must get none.
+                with suppress(FileExistsError):
+                    os.mkdir(os.path.dirname(results), 0o700)
+
                 self._leased.add(results)
                 self.beat()
 
