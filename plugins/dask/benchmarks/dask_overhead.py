@@ -55,25 +55,25 @@ def measure_tasks(work: Work) -> float:
 
 def measure_cancels(folder: Path, cluster: Cluster) -> list[float]:
     """Return how long it takes from a cancel until the processes of the task are gone, with all threads busy."""
-    import covalent_core as ct
-
     filling = Work(folder / "filling", cluster.address)
     filling.start("filler")
     filling.until_begun("filler")
-    found = []
-
-    for number in range(CANCELS):
-        work = Work(folder / str(number), cluster.address)
-        dispatch_id = work.start()
-        work.until_begun()
-        start = time.perf_counter()
-        ct.cancel(dispatch_id)
-        wait_until(lambda: not work.living())
-        found.append(time.perf_counter() - start)
-        work.end(dispatch_id)
-
+    found = [measure_cancel(Work(folder / str(number), cluster.address)) for number in range(CANCELS)]
     filling.go()
     return found
+
+
+def measure_cancel(work: Work) -> float:
+    import covalent_core as ct
+
+    dispatch_id = work.start()
+    work.until_begun()
+    start = time.perf_counter()
+    ct.cancel(dispatch_id)
+    wait_until(lambda: not work.living())
+    seconds = time.perf_counter() - start
+    work.end(dispatch_id)
+    return seconds
 
 
 def main(folder: Path) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from anyio import fail_after, to_thread
-from distributed import Client, Future, LocalCluster, Security, Variable, wait
+from distributed import Client, Future, Security, Variable, wait
 
 from covalent_core.backend import Opening
 from covalent_core.errors import BackendUnreachableError
+from covalent_core_dask._own import own_cluster
 from covalent_core_dask._program import Program
 from covalent_core_dask._versions import differences
 from covalent_core_dask.errors import DaskFolderError, DaskVersionsError
+
+# It says of each connection and of each cancel that there was one.
+logging.getLogger("distributed").setLevel(logging.WARNING)
 
 #: Seconds within which a scheduler, and a worker beside its tasks, must answer.
 ANSWER_SECONDS = 10.0
@@ -143,7 +148,7 @@ class Cluster:
                 await self._last.close()
 
         await to_thread.run_sync(self._program.bring)
-        address = self._address or await self._own_cluster()
+        address = self._address or await self._begin_own()
         client = Client(
             address,
             security=self._security,
@@ -157,18 +162,9 @@ class Cluster:
         self._checked_at = float("-inf")
         return self._last
 
-    async def _own_cluster(self) -> Any:
-        """Return a cluster in this process: nobody else reaches it, and what it runs are guardians."""
+    async def _begin_own(self) -> str:
         await self._own.aclose()
-        cluster = LocalCluster(
-            processes=False,
-            n_workers=1,
-            threads_per_worker=self._threads,
-            memory_limit=0,
-            dashboard_address=None,
-            asynchronous=True,
-        )
-        return await self._own.enter_async_context(cluster)
+        return await self._own.enter_async_context(own_cluster(self._threads))
 
     async def _check(self, client: Client) -> None:
         """Look at the workers that have come since the last look, before they get a job.

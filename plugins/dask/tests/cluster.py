@@ -31,12 +31,14 @@ class Cluster:
         pids: The processes, by name; of a worker with a nanny, the nanny's.
     """
 
-    def __init__(self, folder: Path, **config: Any) -> None:
+    def __init__(self, folder: Path, tls: dict[str, str] | None = None, **config: Any) -> None:
         self.folder = folder
         self.config = config
         self.pids: dict[str, int] = {}
         self._port = HeldPort()
-        self.address = f"tcp://127.0.0.1:{self._port.number}"
+        self.tls = tls or {}
+        self._tls = [part for name, file in self.tls.items() for part in (f"--{name.replace('_', '-')}", file)]
+        self.address = f"{'tls' if tls else 'tcp'}://127.0.0.1:{self._port.number}"
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, threads: int = THREADS) -> None:
@@ -47,15 +49,21 @@ class Cluster:
         self.wait_for_workers(2)
 
     def start_scheduler(self) -> None:
-        self._start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", str(self._port.number), "--no-dashboard")
+        place = ["--host", self.address.rpartition(":")[0], "--port", str(self._port.number)]
+        self._start("scheduler", "scheduler", *place, "--no-dashboard", *self._tls)
 
     def start_worker(
-        self, name: str, *arguments: str, threads: int = THREADS, nanny: bool = False, host: str = ""
+        self, name: str, *arguments: str, threads: int = THREADS, nanny: bool = False, **place: Any
     ) -> None:
+        """Start a worker.
+
+        Args:
+            place: What it is to be like, as `daemons` takes it: ``host``, ``hide``, ``path``.
+        """
         options = ["--name", name, "--nthreads", str(threads), "--nanny" if nanny else "--no-nanny", "--no-dashboard"]
-        options += ["--host", "127.0.0.1", "--local-directory", str(self.folder / "scratch")]
+        options += ["--host", self.address.rpartition(":")[0], "--local-directory", str(self.folder / "scratch")]
         options += [] if "--memory-limit" in arguments else ["--memory-limit", "0"]
-        self._start(name, "worker", self.address, *options, *arguments, host=host)
+        self._start(name, "worker", self.address, *options, *self._tls, *arguments, **place)
 
     def wait_for_workers(self, count: int) -> None:
         """Return when so many workers are there, and no more."""
@@ -75,9 +83,12 @@ class Cluster:
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        from distributed import Client
+        from distributed import Client, Security
 
-        with Client(self.address, timeout=20, set_as_default=False) as client:
+        names = {"tls_ca_file": "tls_ca_file", "tls_cert": "tls_client_cert", "tls_key": "tls_client_key"}
+        security = Security(**{names[name]: file for name, file in self.tls.items()}) if self.tls else None
+
+        with Client(self.address, timeout=20, set_as_default=False, security=security) as client:
             yield client
 
     def signal(self, name: str, signum: int) -> None:
@@ -100,13 +111,16 @@ class Cluster:
     def said(self) -> str:
         return "\n".join(file.read_text(errors="replace")[-3000:] for file in self.folder.glob("*.log"))
 
-    def _start(self, name: str, program: str, *arguments: str, host: str = "") -> None:
+    def _start(self, name: str, program: str, *arguments: str, **place: Any) -> None:
         order = {
             "program": program,
             "arguments": arguments,
             "log": str(self.folder / f"{name}.log"),
             "config": self.config,
-            "host": host,
+            "host": "",
+            "hide": "",
+            "path": "",
+            **place,
         }
         source = _source(os.getpid())
         assert source.stdin is not None

@@ -17,6 +17,9 @@ from typing import Any
 #: A host name of its own.
 CLONE_NEWUTS = 0x04000000
 
+#: Mounts of its own, of which the others do not hear.
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x00020000, 0x4000, 1 << 18
+
 
 def become(order: dict[str, Any]) -> None:
     """Be a daemon in a session of its own, as its command makes it."""
@@ -35,12 +38,30 @@ def become(order: dict[str, Any]) -> None:
         ctypes.CDLL(None).unshare(CLONE_NEWUTS)
         ctypes.CDLL(None).sethostname(order["host"].encode(), len(order["host"]))
 
+    if order["hide"]:
+        hide(order["hide"])
+
+    if order["path"]:
+        # What is said to be installed is found there first.
+        sys.path.insert(0, order["path"])
+
     dask.config.set(order["config"])
     os.environ.update(
         {f"DASK_{name.upper().replace('.', '__')}": str(value) for name, value in order["config"].items()}
     )
     sys.argv = [order["program"], *order["arguments"]]
     PROGRAMS[order["program"]](args=order["arguments"])
+
+
+def hide(folder: str) -> None:
+    """Let this process see another folder in the place of one."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.unshare(CLONE_NEWNS)
+    private = libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    mounted = libc.mount(b"none", folder.encode(), b"tmpfs", 0, None)
+
+    if private or mounted:
+        raise OSError(ctypes.get_errno(), "cannot mount")
 
 
 PROGRAMS: dict[str, Any] = {}
