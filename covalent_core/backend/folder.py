@@ -66,6 +66,18 @@ class SharedFolder:
         _replace(folder / "bundle.pyz", payload)
         return str(folder)
 
+    def values_folder(self, job: Job) -> str:
+        """Return where `put_values` puts values, to be set as ``job.values_folder`` in `pickle`."""
+        return f"{self.location(job)}/values"
+
+    def put_values(self, job: Job) -> None:
+        """Put the values that are files beside the bundle, after `upload`: linked, or copied from another disk."""
+        folder = Path(self.values_folder(job))
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+        for name, file in job.value_files.items():
+            _put(file, folder / name)
+
     def location(self, job: Job) -> str:
         """Return the folder of a job, whether it is there or not."""
         return str(self.path / job.ticket)
@@ -225,6 +237,18 @@ def _check_private(folder: Path) -> None:
             f"{folder} can be written by other users (mode {stat.S_IMODE(found.st_mode):o}), who could change what "
             f"runs there; take that from them with: chmod go-w {folder}"
         )
+
+
+def _put(file: Path, target: Path) -> None:
+    """Link a file, or copy it where it cannot be linked; what is there already is there as a whole."""
+    try:
+        os.link(file, target)
+    except FileExistsError:
+        return
+    except OSError:
+        part = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+        shutil.copyfile(file, part)
+        part.rename(target)
 
 
 def _replace(path: Path, content: bytes | memoryview) -> None:

@@ -89,12 +89,14 @@ class DaskExecutor:
 
     @hookimpl
     def pickle(self, job: Job) -> None:
-        # Where it runs is part of the bundle, which the core makes.
-        job.workdir, job.environment = "..", self.environment
+        # Where it runs is part of the bundle, which the core makes. What is large stays out of it.
+        job.workdir, job.environment, job.values_folder = "..", self.environment, self._files.values_folder(job)
 
     @hookimpl
     def upload(self, job: Job, payload: bytes | memoryview) -> str:
-        return self._files.upload(job, payload)
+        location = self._files.upload(job, payload)
+        self._files.put_values(job)
+        return location
 
     @hookimpl
     async def provision(self, job: Job, location: str) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -88,8 +89,12 @@ class Cluster:
         names = {"tls_ca_file": "tls_ca_file", "tls_cert": "tls_client_cert", "tls_key": "tls_client_key"}
         security = Security(**{names[name]: file for name, file in self.tls.items()}) if self.tls else None
 
-        with Client(self.address, timeout=20, set_as_default=False, security=security) as client:
-            yield client
+        with warnings.catch_warnings():
+            # That versions differ is what a test may be about.
+            warnings.simplefilter("ignore")
+
+            with Client(self.address, timeout=20, set_as_default=False, security=security) as client:
+                yield client
 
     def signal(self, name: str, signum: int) -> None:
         with suppress(ProcessLookupError):
