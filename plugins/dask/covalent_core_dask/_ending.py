@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from signal import SIGTERM
 
 from anyio import move_on_after, sleep
@@ -77,14 +78,16 @@ class Ending:
         order = {"ticket": watched.ticket, "folder": watched.folder, "handle": str(process), "grace": grace}
         request = {"program": self._program, "request": {"do": "end", **order}}
 
-        for worker in await self._cluster.workers_at(str(process.place)):
-            answer = await self._cluster.call_beside(worker, "ask", seconds=grace + 2 * KILL_SECONDS, **request)
+        # Who does not answer may have done it all the same; the order can also be left in a file.
+        with suppress(BackendUnreachableError):
+            for worker in await self._cluster.workers_at(str(process.place)):
+                answer = await self._cluster.call_beside(worker, "ask", seconds=grace + KILL_SECONDS, **request)
 
-            if "error" in answer:
-                raise ExecutorError(f"{process.place.host} could not end the job: {answer['error']}")
+                if "error" in answer:
+                    raise ExecutorError(f"{process.place.host} could not end the job: {answer['error']}")
 
-            if "complete" in answer:
-                return True
+                if "complete" in answer:
+                    return True
 
         return False
 

@@ -77,9 +77,10 @@ class DaskExecutor:
         security = security_of(self.tls_ca_file, self.tls_client_cert, self.tls_client_key)
         self._cluster = Cluster(self.scheduler_address, security, threads, program)
         self._runners = Runners(self._cluster)
-        self._queue = Queue(self._cluster, self._submit)
+        self._queue = Queue(self._cluster, self._submit_again)
         self._ending = Ending(self._cluster, self._files, self._program)
         self._futures: dict[str, Any] = {}
+        self._running: set[str] = set()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -101,7 +102,7 @@ class DaskExecutor:
     @hookimpl
     async def provision(self, job: Job, location: str) -> str:
         watched = self._watched(job, location, key_of(job))
-        await to_thread.run_sync(Path(location, KEY).write_text, watched.key)
+        await to_thread.run_sync(_note_key, location, watched.key)
         await self._submit(watched)
         return watched.key
 
@@ -121,6 +122,7 @@ class DaskExecutor:
         from covalent_core_dask._looks import FAILED, LOST, owner_of, until_over
 
         watched = self._watched(job, location, job_handle)
+        self._running.add(job.ticket)
 
         async with self._following(job, watched):
             over = await until_over(job, watched, self._queue, self._runners)
@@ -161,6 +163,7 @@ class DaskExecutor:
     async def release(self, job: Job, location: str | None) -> None:
         folder = location or self._files.location(job)
         self._futures.pop(job.ticket, None)
+        self._running.discard(job.ticket)
 
         if (key := await to_thread.run_sync(_read_key, folder)) is not None:
             await to_thread.run_sync(self._files.bar, job, folder)
@@ -183,6 +186,15 @@ class DaskExecutor:
             "lease": self.lease or float("inf"),
         }
         self._futures[watched.ticket] = await self._cluster.submit(watched.key, options, "guard", **order)
+
+    async def _submit_again(self, watched: Watched) -> None:
+        """Let Dask have another guardian for a job that it has lost, unless nobody wants it any more."""
+        if watched.ticket in self._running:
+            await self._submit(watched)
+
+        if watched.ticket not in self._running:
+            # It was released in the meantime.
+            await self._cluster.forget(watched.key)
 
     def _watched(self, job: Job, location: str, key: str) -> Watched:
         from covalent_core_dask._looks import Watched
@@ -224,6 +236,12 @@ def key_of(job: Job) -> str:
     """Return what Dask calls a job: its dashboard shows what stands before the ticket."""
     name = re.sub(r"\W", "_", job.tasks[0].name) or "task"
     return f"{name}-{job.ticket}"
+
+
+def _note_key(folder: str, key: str) -> None:
+    part = Path(folder, f"{KEY}.{os.getpid()}")
+    part.write_text(key)
+    part.rename(Path(folder, KEY))
 
 
 def _read_key(folder: str) -> str | None:

@@ -78,19 +78,24 @@ class Runners(Watch[Watched]):
     async def _look(self, jobs: Sequence[Watched]) -> Mapping[Watched, Look]:
         looks = await to_thread.run_sync(lambda: {job: _look_at_files(job) for job in jobs})
         elsewhere = {job: look.state for job, look in looks.items() if isinstance(look, Alive) and "@" in look.state}
-        return looks | {job: await self._look_there(handle) for job, handle in elsewhere.items()}
+        there = await asyncio.gather(*map(self._look_there, elsewhere.values()))
+        return looks | dict(zip(elsewhere, there, strict=True))
 
     async def _look_there(self, handle: str) -> Look:
         """Ask a worker of its host for the process of a runner."""
         place = ProcessHandle.parse(handle).place
+        silent = f"it runs on {place.host}, where no Dask worker answers"
 
-        for worker in await self._cluster.workers_at(str(place)):
-            alive = (await self._cluster.call_beside(worker, "look", handles=[handle])).get(handle)
+        try:
+            for worker in await self._cluster.workers_at(str(place)):
+                alive = (await self._cluster.call_beside(worker, "look", handles=[handle])).get(handle)
 
-            if alive is not None:
-                return Alive("runs") if alive else Over(LOST)
+                if alive is not None:
+                    return Alive("runs") if alive else Over(LOST)
+        except BackendUnreachableError as error:
+            return Unknown(f"{silent}: {error}")
 
-        return Unknown(f"it runs on {place.host}, where no Dask worker answers")
+        return Unknown(silent)
 
 
 def _look_at_files(job: Watched) -> Look:

@@ -28,14 +28,12 @@ class OwnWorker(_Unseen, Worker):  # type: ignore[misc]
 async def own_cluster(threads: int) -> AsyncIterator[str]:
     """Give the address of a scheduler of this process; its worker runs so many tasks at once."""
     with tempfile.TemporaryDirectory(prefix="covalent-core-dask-", ignore_cleanup_errors=True) as folder:
-        async with (
-            OwnScheduler(protocol="inproc", dashboard=False) as scheduler,
-            OwnWorker(
-                scheduler.address,
-                nthreads=threads,
-                memory_limit=0,
-                dashboard=False,
-                local_directory=folder,
-            ),
-        ):
-            yield scheduler.address
+        async with OwnScheduler(protocol="inproc", dashboard=False) as scheduler:
+            options = {"nthreads": threads, "memory_limit": 0, "dashboard": False, "local_directory": folder}
+            worker = await OwnWorker(scheduler.address, **options)
+
+            try:
+                yield scheduler.address
+            finally:
+                # Its guardians wait for jobs that go on.
+                await worker.close(executor_wait=False)

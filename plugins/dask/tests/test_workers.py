@@ -64,6 +64,19 @@ def test_a_worker_goes_while_a_task_runs(cluster, home, tmp_path, how: str, canc
     assert work.left() == []
 
 
+def test_a_guardian_that_cannot_begin_its_job_says_why(cluster, home, tmp_path) -> None:
+    work = Work(tmp_path / "a", cluster.address)
+    dispatch_id = work.start()
+    handle(dispatch_id)
+    (bundle,) = work.folder.glob("ct-*/bundle.pyz")
+    bundle.unlink()
+    cluster.start_worker("first")
+    result = work.end(dispatch_id)
+    assert result.status == Status.FAILED
+    assert "Dask could not begin the task: the job could not be started" in result.get_node_result(0)["error"]
+    assert work.left() == []
+
+
 def test_a_stopped_worker_that_wakes_up_late_begins_nothing(cluster, home, tmp_path) -> None:
     cluster.start_worker("first", threads=1)
     cluster.wait_for_workers(1)
