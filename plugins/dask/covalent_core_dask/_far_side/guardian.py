@@ -1,0 +1,176 @@
+"""The guardian of a job: what Dask takes for the task. The job itself is a process that it does not own.
+
+Beside each Dask worker is one agent, started when it is first needed; below that is the nursery, which has the runner
+in memory and forks one for each job, in a session of its own. The agent ends when its worker does, the nursery after
+the last of its runners: these go on whatever becomes of the worker, for their results are in files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from covalent_core_ssh._far_side.processes import IDLE, TAG, ElsewhereError, Process, here
+else:
+    from .processes import IDLE, TAG, ElsewhereError, Process, here
+
+#: Seconds without a request after which an agent would leave: never, it leaves with its worker.
+PATIENCE = 1e9
+
+#: Runs in the agent before all else. A limit that it has is that of all that comes from it.
+_BEGIN = """
+import resource, sys
+
+program, package, workdir, limit = sys.argv[1:]
+
+if int(limit):
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit) if hard < 0 else min(int(limit), hard), hard))
+
+sys.argv[1:] = []
+sys.path.append(program)
+from importlib import import_module
+
+import_module(package + ".agent").main("", workdir, %r)
+"""
+
+Answer = dict[str, Any]
+
+
+class Agent:
+    """The agent of this process, and the requests that it has not answered yet."""
+
+    def __init__(self, program: str) -> None:
+        package = __name__.rpartition(".")[0]
+        command = [
+            sys.executable,
+            "-c",
+            _BEGIN % PATIENCE,
+            program,
+            package,
+            os.path.dirname(program),
+            str(_memory_limit()),
+        ]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, TAG: IDLE},
+            start_new_session=True,
+        )
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Future[Answer]] = {}
+        self.is_there = True
+        threading.Thread(target=self._listen, name="covalent-core agent", daemon=True).start()
+
+    def ask(self, do: str, **order: Any) -> Future[Answer]:
+        """Return where the answer will be."""
+        answer: Future[Answer] = Future()
+        number = next(self._numbers)
+        assert self._process.stdin is not None
+
+        with self._lock:
+            self._waiting[number] = answer
+
+            try:
+                self._process.stdin.write(json.dumps({"id": number, "do": do, **order}).encode() + b"\n")
+                self._process.stdin.flush()
+            except OSError as error:
+                self._waiting.pop(number)
+                answer.set_exception(error)
+
+        return answer
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        said = ""
+
+        for line in self._process.stdout:
+            with suppress(ValueError):
+                answer = json.loads(line)
+                said = answer.get("error", said) if "id" not in answer else said
+                waiting = self._waiting.pop(answer.pop("id", 0), None)
+
+                if waiting is not None:
+                    waiting.set_result(answer)
+
+        with self._lock:
+            self.is_there = False
+            status = self._process.wait()
+
+            for waiting in self._waiting.values():
+                waiting.set_exception(ChildProcessError(f"the agent has ended with exit code {status}; {said}"))
+
+
+#: The one of this process, once it is needed.
+_agents: list[Agent] = []
+_starting = threading.Lock()
+
+
+def guard(program: str, ticket: str, folder: str, lease: float) -> None:
+    """Start a job unless somebody has, and return when it has ended. How it has ended is in its files.
+
+    Raises:
+        RuntimeError: It could not be started.
+    """
+    if not os.path.isdir(folder):
+        # It was released before its turn had come.
+        return
+
+    agent = _agent(program)
+    started = agent.ask("start", ticket=ticket, folder=folder, workdir="..", lease=lease).result()
+
+    if "handle" in started:
+        agent.ask("wait", ticket=ticket, folder=folder, handle=started["handle"], lease=0, node_ids=[]).result()
+    elif "barred" not in started.get("error", ""):
+        raise RuntimeError(f"the job could not be started on {os.uname().nodename}: {started['error']}")
+
+
+async def ask(program: str, request: dict[str, Any]) -> Answer:
+    """Return what the agent of this process answers, without keeping a thread busy."""
+    return await asyncio.wrap_future(_agent(program).ask(**request))
+
+
+async def place() -> str:
+    """Return where process ids mean what they mean here."""
+    return here()
+
+
+async def look(handles: list[str]) -> dict[str, bool]:
+    """Return which of these processes are alive; one that cannot be seen from here is left out."""
+    found = {}
+
+    for handle in handles:
+        with suppress(ElsewhereError):
+            found[handle] = Process(handle).is_alive()
+
+    return found
+
+
+def _agent(program: str) -> Agent:
+    with _starting:
+        if not _agents or not _agents[-1].is_there:
+            _agents[:] = [Agent(program)]
+
+        return _agents[-1]
+
+
+def _memory_limit() -> int:
+    """Return how many bytes Dask lets this worker use, 0 if that is not limited."""
+    from distributed import get_worker
+
+    # A nanny is no worker.
+    with suppress(ValueError):
+        return int(get_worker().memory_manager.memory_limit or 0)
+
+    return 0

@@ -1,0 +1,102 @@
+"""A cancel waits for no worker: neither for a free one, nor for one that answers."""
+
+from __future__ import annotations
+
+import os
+import time
+from signal import SIGKILL
+
+import pytest
+from cluster import Cluster, kill, ours
+from probes import alive, wait_until
+from work import Work, handle, waiting
+
+import covalent_core as ct
+from covalent_core import Status
+
+
+@pytest.fixture
+def busy(own_cluster) -> Cluster:
+    """Two workers with a thread each."""
+    cluster: Cluster = own_cluster()
+    cluster.start(threads=1)
+    return cluster
+
+
+def test_running_and_waiting_ones_end_while_all_workers_are_busy(busy, home, tmp_path) -> None:
+    work = Work(tmp_path / "a", busy.address)
+    running = [work.start("one"), work.start("two")]
+    work.until_begun("one", "two")
+    queued = [work.start(f"queued{number}") for number in range(6)]
+
+    for dispatch_id in queued:
+        handle(dispatch_id)
+
+    # Those that wait are settled without any worker.
+    for dispatch_id in queued[:5]:
+        assert ct.cancel(dispatch_id)
+
+    for dispatch_id in queued[:5]:
+        assert work.end(dispatch_id).status == Status.CANCELLED
+
+    assert work.begun() == ["one", "two"]
+    began = time.monotonic()
+    assert ct.cancel(running[0])
+    assert work.end(running[0]).status == Status.CANCELLED
+    assert len(work.living()) == 2
+    # The place is free: what waits begins there.
+    work.until_begun("one", "queued5", "two")
+    assert time.monotonic() - began < 5
+    work.go()
+    assert work.end(running[1]).result == ["two"]
+    assert work.end(queued[5]).result == ["queued5"]
+    wait_until(lambda: not any(ours(busy).values()))
+
+
+def test_a_task_waits_in_words(own_cluster, home, tmp_path) -> None:
+    cluster: Cluster = own_cluster()
+    cluster.start_scheduler()
+    work = Work(tmp_path / "a", cluster.address, resources={"GPU": 1})
+    dispatch_id = work.start()
+    wait_until(lambda: "a Dask worker that has what it asks for" in waiting(dispatch_id), 30)
+    cluster.start_worker("plain")
+    cluster.start_worker("gpu", "--resources", "GPU=1")
+    work.until_begun()
+    work.go()
+    work.check_completed(dispatch_id)
+
+
+def test_the_seeds_workflow_is_stopped(scheduler, home, tmp_path) -> None:
+    """Ten tasks run, one waits for one of them; afterwards nothing ticks."""
+    work = Work(tmp_path / "a", scheduler)
+    names = [f"task{number}" for number in range(10)]
+    dispatch_id = work.start(*names)
+    work.until_begun(*names)
+    assert len(work.living()) == 20
+    assert ct.cancel(dispatch_id)
+    work.check_cancelled(dispatch_id)
+
+
+@pytest.mark.parametrize("killed", ["guard", "guard and supervisor"])
+@pytest.mark.parametrize("cancel", [False, True])
+def test_who_supervises_a_task_is_killed(scheduler, home, tmp_path, killed: str, cancel: bool) -> None:
+    work = Work(tmp_path / "a", scheduler)
+    dispatch_id = work.start()
+    work.until_begun()
+    (folder,) = (folder for folder in work.folder.glob("ct-*") if folder.is_dir())
+    guard = int(os.readlink(folder / "results" / f"{folder.name}.process").split(".")[0])
+    (supervisor,) = children(guard)
+    kill([guard, *([supervisor] if killed != "guard" else [])], SIGKILL)
+
+    if cancel:
+        ct.cancel(dispatch_id)
+
+    result = work.end(dispatch_id)
+    assert result.status == Status.CANCELLED if cancel and result.status != Status.FAILED else Status.FAILED
+    wait_until(lambda: not any(map(alive, work.processes())))
+    assert work.left() == []
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
