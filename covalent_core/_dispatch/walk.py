@@ -160,7 +160,9 @@ class Walk:
 
             first = members[0]
             ticket = f"ct-{self.dispatch_id.replace('-', '')}-{first.node_id}-{first.jobs}"
-            job = Job(self.dispatch_id, ticket, first.attempt, tuple(map(self._task_call, members)), lattice=self._lattice)
+            job = Job(
+                self.dispatch_id, ticket, first.attempt, tuple(map(self._task_call, members)), lattice=self._lattice
+            )
             self._submit(members, job)
 
     async def _start_later(self, node: WalkNode) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from covalent_core._executors.bundle import TOO_OLD
 from covalent_core._local.worker import Worker
 from covalent_core._runner.protocol import ENDED
-from covalent_core.backend._lost import said_after
+from covalent_core.backend.last_words import said_after
 from covalent_core.backend.processes import ProcessHandle
 
 

@@ -98,14 +98,14 @@ class Cluster:
         with suppress(Exception):
             await wait([future])
 
-    async def call_beside(self, worker: str, do: str, *, seconds: float = ANSWER_SECONDS, **order: Any) -> Any:
-        """Call something on a worker at once, however busy that is.
+    async def ask_beside(self, worker: str, do: str, *, seconds: float = ANSWER_SECONDS, **order: Any) -> Any:
+        """Return what the agent beside a worker answers, however busy that is.
 
         Raises:
             BackendUnreachableError: It does not answer.
         """
         async with self._answering(worker, seconds) as client:
-            arguments = self._program.arguments(do, **order)
+            arguments = self._program.arguments("ask", request={"do": do, **order})
             (answer,) = (await client.run(self._program.call_now, *arguments, workers=[worker])).values()
             return answer
 
@@ -201,9 +201,10 @@ class Cluster:
         return known - self._places.keys()
 
     async def _ask_places(self, client: Client, workers: set[str]) -> None:
-        arguments = self._program.arguments("place")
+        arguments = self._program.arguments("ask", request={"do": "place"})
         found = await client.run(self._program.call_now, *arguments, workers=sorted(workers), on_error="return")
-        self._places.update({address: place for address, place in found.items() if isinstance(place, str)})
+        said = {address: answer for address, answer in found.items() if isinstance(answer, dict)}
+        self._places.update({address: answer["place"] for address, answer in said.items() if "place" in answer})
 
 
 def security_of(ca_file: str | None, cert: str | None, key: str | None) -> Security | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 
 from anyio import move_on_after, sleep
 
 from covalent_core import Job
-from covalent_core.backend import ENDED, ProcessHandle, SharedFolder
-from covalent_core.errors import BackendUnreachableError, ExecutorError
+from covalent_core.backend import ENDED, ProcessHandle, SharedFolder, said_after
+from covalent_core.errors import BackendUnreachableError
 from covalent_core_dask._cluster import Cluster
 from covalent_core_dask._looks import Watched
 
@@ -24,30 +24,34 @@ ORDER_LOOK, ORDER_SECONDS = 0.05, 5.0
 class Ending:
     """End jobs without the scheduler."""
 
-    def __init__(self, cluster: Cluster, files: SharedFolder, program: str) -> None:
+    def __init__(self, cluster: Cluster, files: SharedFolder) -> None:
         self._cluster = cluster
         self._files = files
-        self._program = program
 
     async def end(self, job: Job, watched: Watched, owner: str) -> None:
         """End a job. When this returns, nothing of it is alive.
 
         Raises:
             BackendUnreachableError: That is not known.
-            ExecutorError: Something is alive all the same.
         """
         process = ProcessHandle.parse(owner)
 
-        if os.path.lexists(watched.prefix + ENDED):
+        if _has_ended(watched):
             return
 
         if process.place.is_here() is not None:
-            await self._end_here(process, watched, job.grace)
+            process.signal(SIGTERM)
+
+            if not await process.is_over_within(job.grace + KILL_SECONDS):
+                # Its supervisor sees that, and ends the task without it.
+                process.signal(SIGKILL)
+
+            await self._until_said(process, watched)
         elif not await self._end_there(process, watched, job.grace):
             await self._end_by_order(job, process, watched)
 
     async def bury(self, watched: Watched, owner: str) -> str:
-        """End what a runner has left that was itself killed; return words about it, none if it has ended its job.
+        """Return words about the end of a job whose runner was killed, none if it has ended its job all the same.
 
         Raises:
             BackendUnreachableError: Whether there is anything left is not known.
@@ -55,36 +59,27 @@ class Ending:
         process = ProcessHandle.parse(owner)
 
         if process.place.is_here() is not None:
-            await process.sweep()
+            await self._until_said(process, watched)
         elif not await self._end_there(process, watched, 0.0):
             raise BackendUnreachableError(f"what it has left on {process.place.host} is not known")
 
-        if os.path.lexists(watched.prefix + ENDED):
-            return ""
+        return "" if _has_ended(watched) else f"{process.place.host}, where the task ran, was booted since"
 
-        return f"process {process.pid} on {process.place.host}, which supervised the task, was ended from outside"
+    async def _until_said(self, process: ProcessHandle, watched: Watched) -> None:
+        """Return when the runner of a job that can be seen from here has said its end, or was ended by a boot."""
+        await process.wait()
 
-    async def _end_here(self, process: ProcessHandle, watched: Watched, grace: float) -> None:
-        process.signal(SIGTERM)
-
-        if not (await process.is_over_within(grace + KILL_SECONDS) and os.path.lexists(watched.prefix + ENDED)):
-            await process.sweep()
-
-        if not await process.is_over_within(KILL_SECONDS):
-            raise ExecutorError(f"process {process.pid} has left what does not end; see: ps --ppid {process.pid}")
+        if process.place.is_here():
+            await said_after(process, lambda: _has_ended(watched) or None, KILL_SECONDS)
 
     async def _end_there(self, process: ProcessHandle, watched: Watched, grace: float) -> bool:
         """Let a worker of its host end a job; return whether one has answered that it is over."""
         order = {"ticket": watched.ticket, "folder": watched.folder, "handle": str(process), "grace": grace}
-        request = {"program": self._program, "request": {"do": "end", **order}}
 
         # Who does not answer may have done it all the same; the order can also be left in a file.
         with suppress(BackendUnreachableError):
             for worker in await self._cluster.workers_at(str(process.place)):
-                answer = await self._cluster.call_beside(worker, "ask", seconds=grace + KILL_SECONDS, **request)
-
-                if "error" in answer:
-                    raise ExecutorError(f"{process.place.host} could not end the job: {answer['error']}")
+                answer = await self._cluster.ask_beside(worker, "end", seconds=grace + 2 * KILL_SECONDS, **order)
 
                 if "complete" in answer:
                     return True
@@ -96,7 +91,7 @@ class Ending:
         await self._files.cancel_members(job, watched.folder, job.node_ids, sleep(job.grace + ORDER_SECONDS))
 
         with move_on_after(ORDER_SECONDS):
-            while not os.path.lexists(watched.prefix + ENDED):
+            while not _has_ended(watched):
                 await sleep(ORDER_LOOK)
 
             return
@@ -105,3 +100,7 @@ class Ending:
             f"the task runs on {process.place.host}, where no Dask worker answers, and does not follow the order to "
             f"end that was left in {watched.folder}"
         )
+
+
+def _has_ended(watched: Watched) -> bool:
+    return os.path.lexists(watched.prefix + ENDED)

@@ -72,13 +72,12 @@ class DaskExecutor:
         from covalent_core_dask._program import Program
 
         program = Program(self._files.path)
-        self._program = str(program.path)
         threads = self.max_workers or len(os.sched_getaffinity(0))
         security = security_of(self.tls_ca_file, self.tls_client_cert, self.tls_client_key)
         self._cluster = Cluster(self.scheduler_address, security, threads, program)
         self._runners = Runners(self._cluster)
         self._queue = Queue(self._cluster, self._submit_again)
-        self._ending = Ending(self._cluster, self._files, self._program)
+        self._ending = Ending(self._cluster, self._files)
         self._futures: dict[str, Any] = {}
         self._running: set[str] = set()
         return self
@@ -179,7 +178,6 @@ class DaskExecutor:
             "workers": self.workers or None,
         }
         order = {
-            "program": self._program,
             "ticket": watched.ticket,
             "folder": watched.folder,
             # A runner with a lease also looks for an order to end.

@@ -88,7 +88,8 @@ class Runners(Watch[Watched]):
 
         try:
             for worker in await self._cluster.workers_at(str(place)):
-                alive = (await self._cluster.call_beside(worker, "look", handles=[handle])).get(handle)
+                answer = await self._cluster.ask_beside(worker, "look", handles=[handle])
+                alive = answer.get("alive", {}).get(handle)
 
                 if alive is not None:
                     return Alive("runs") if alive else Over(LOST)

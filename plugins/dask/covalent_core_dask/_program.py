@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import zipfile
 from collections.abc import Awaitable, Callable
@@ -11,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import covalent_core_ssh
+from covalent_core_ssh.program import agent_program
 
-#: What comes from covalent-core-ssh, whose agent starts and ends jobs here as well.
-AGENT = ("processes", "files", "nursery", "agent")
+#: Seconds without a request after which an agent would leave: never, it leaves with its worker.
+PATIENCE = 1e9
 
 #: What travels with every call: workers cannot import what is only here.
 _STUBS = '''
@@ -45,8 +44,11 @@ class Program:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / f"{_package()}.zip"
-        namespace: dict[str, Any] = {"__name__": _package()}
+        self._files = _files(str(folder))
+        # A name that another version of it does not have: a worker may serve both.
+        self._package = f"covalent_core_far_side_{hashlib.sha256(b''.join(self._files.values())).hexdigest()[:12]}"
+        self.path = folder / f"{self._package}.zip"
+        namespace: dict[str, Any] = {"__name__": self._package}
         exec(_STUBS, namespace)  # noqa: S102  (functions of a module that a worker cannot import travel as they are)
         self.call: Callable[..., Any] = namespace["call"]
         self.call_now: Callable[..., Awaitable[Any]] = namespace["call_now"]
@@ -55,31 +57,21 @@ class Program:
         """Put it there, unless it is."""
         if not self.path.exists():
             part = self.path.with_suffix(f".{os.getpid()}")
-            part.write_bytes(_content())
+
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
+                for name, content in self._files.items():
+                    file.writestr(name.format(package=self._package), content)
+
             part.rename(self.path)
 
     def arguments(self, do: str, **order: Any) -> tuple[str, str, str, dict[str, Any]]:
         """Return what `call` and `call_now` are called with."""
-        return str(self.path), f"{_package()}.guardian", do, order
-
-
-def _sources() -> dict[str, bytes]:
-    here, agent = Path(__file__).with_name("_far_side"), Path(covalent_core_ssh.__file__).with_name("_far_side")
-    files = [here / "__init__.py", here / "guardian.py", *(agent / f"{name}.py" for name in AGENT)]
-    return {file.name: file.read_bytes() for file in files}
+        return str(self.path), f"{self._package}.guardian", do, {"program": str(self.path), **order}
 
 
 @cache
-def _package() -> str:
-    """Return a name that another version of it does not have: a worker may serve both."""
-    return f"covalent_core_far_side_{hashlib.sha256(b''.join(_sources().values())).hexdigest()[:12]}"
-
-
-def _content() -> bytes:
-    buffer = io.BytesIO()
-
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, source in _sources().items():
-            file.writestr(f"{_package()}/{name}", source)
-
-    return buffer.getvalue()
+def _files(folder: str) -> dict[str, bytes]:
+    """Return what it consists of: the package that workers import, and the program of the agents beside them."""
+    here = Path(__file__).with_name("_far_side")
+    package = {f"{{package}}/{name}": (here / name).read_bytes() for name in ("__init__.py", "guardian.py")}
+    return {**package, "agent.py": agent_program("", folder, PATIENCE, own=here / "beside.py")}

@@ -16,31 +16,26 @@ import sys
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from covalent_core_ssh._far_side.processes import IDLE, TAG, ElsewhereError, Process, here
-else:
-    from .processes import IDLE, TAG, ElsewhereError, Process, here
-
-#: Seconds without a request after which an agent would leave: never, it leaves with its worker.
-PATIENCE = 1e9
+#: The environment variable that marks what comes from a runner, and what agents and nurseries have there.
+TAG, IDLE = "COVALENT_CORE_SUPERVISOR", "0" * 32
 
 #: Runs in the agent before all else. A limit that it has is that of all that comes from it.
 _BEGIN = """
-import resource, sys
+import resource, sys, zipfile
 
-program, package, workdir, limit = sys.argv[1:]
+archive, limit = sys.argv[1:]
 
 if int(limit):
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (int(limit) if hard < 0 else min(int(limit), hard), hard))
 
-sys.argv[1:] = []
-sys.path.append(program)
-from importlib import import_module
+with zipfile.ZipFile(archive) as file:
+    program = file.read("agent.py")
 
-import_module(package + ".agent").main("", workdir, %r)
+sys.argv[1:] = []
+exec(compile(program, "agent.py", "exec"), {"__name__": "agent"})
 """
 
 Answer = dict[str, Any]
@@ -50,16 +45,7 @@ class Agent:
     """The agent of this process, and the requests that it has not answered yet."""
 
     def __init__(self, program: str) -> None:
-        package = __name__.rpartition(".")[0]
-        command = [
-            sys.executable,
-            "-c",
-            _BEGIN % PATIENCE,
-            program,
-            package,
-            os.path.dirname(program),
-            str(_memory_limit()),
-        ]
+        command = [sys.executable, "-c", _BEGIN, program, str(_memory_limit())]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -131,7 +117,7 @@ def guard(program: str, ticket: str, folder: str, lease: float) -> None:
     started = agent.ask("start", ticket=ticket, folder=folder, workdir="..", lease=lease).result()
 
     if "handle" in started:
-        agent.ask("wait", ticket=ticket, folder=folder, handle=started["handle"], lease=0, node_ids=[]).result()
+        agent.ask("wait", ticket=ticket, folder=folder, handle=started["handle"], lease=0).result()
     elif "barred" not in started.get("error", ""):
         raise RuntimeError(f"the job could not be started on {os.uname().nodename}: {started['error']}")
 
@@ -139,22 +125,6 @@ def guard(program: str, ticket: str, folder: str, lease: float) -> None:
 async def ask(program: str, request: dict[str, Any]) -> Answer:
     """Return what the agent of this process answers, without keeping a thread busy."""
     return await asyncio.wrap_future(_agent(program).ask(**request))
-
-
-async def place() -> str:
-    """Return where process ids mean what they mean here."""
-    return here()
-
-
-async def look(handles: list[str]) -> dict[str, bool]:
-    """Return which of these processes are alive; one that cannot be seen from here is left out."""
-    found = {}
-
-    for handle in handles:
-        with suppress(ElsewhereError):
-            found[handle] = Process(handle).is_alive()
-
-    return found
 
 
 def _agent(program: str) -> Agent:
