@@ -53,14 +53,17 @@ OLDEST_PICKLER = "cloudpickle==2.2.1"
 #: What has to do with pickles, of the core's tests: both ends of a pickle, and the wire between.
 PICKLING_TESTS = ("tests/compose", "tests/runner")
 
+#: Dask wants cloudpickle 3 or newer and Amazon's SDK exactly 2.2.1: no environment has both.
+APART = "covalent_core_dask-"
+
 #: What is installed is all there, and comes from the wheels. The SDK is a new one: an installer that finds no way to
 #: have both would take one of years ago, and say nothing.
 CHECK_INSTALLED = """
 import pathlib, sys
 from importlib import import_module, metadata
 
-braket = metadata.version("amazon-braket-sdk")
-assert [int(part) for part in braket.split(".")[:2]] >= [1, 127], f"amazon-braket-sdk {braket} is too old"
+for distribution in metadata.distributions(name="amazon-braket-sdk"):
+    assert [int(part) for part in distribution.version.split(".")[:2]] >= [1, 127], distribution.version
 
 for distribution in metadata.distributions():
     if distribution.name.startswith("covalent-core"):
@@ -84,10 +87,12 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of the packages."""
     install_groups(session, "lint", "test")
-    install_all(session)
+    session.install("--editable", ".")
     session.run("mypy", *session.posargs)
 
     for plugin in PLUGINS:
+        install_plugin(session, plugin)
+
         with session.chdir(plugin):
             session.run("mypy", *session.posargs)
 
@@ -132,10 +137,10 @@ def plugins(session: nox.Session) -> None:
     chosen = [plugin for plugin in PLUGINS if not named or plugin.name in named]
     left = provide_programs(session, chosen)
     install_groups(session, "test")
-    install_all(session)
-    install_own_groups(session, chosen)
 
     for plugin in chosen:
+        install_plugin(session, plugin)
+
         with session.chdir(plugin):
             session.run("pytest", *SUITES_SIDE_BY_SIDE, SLOWEST, *session.posargs[len(named) :])
 
@@ -195,7 +200,7 @@ def package(session: nox.Session) -> None:
 
 def build_and_try(session: nox.Session, folder: Path) -> None:
     """Build the distributions in `folder`, install the wheels there and use them from an empty home."""
-    fresh, home, dist = folder / "fresh", folder / "home", folder / "dist"
+    fresh, apart, home, dist = folder / "fresh", folder / "apart", folder / "home", folder / "dist"
     example = Path("examples", "two_tasks.py").absolute()
 
     session.install("build[uv]")
@@ -204,10 +209,9 @@ def build_and_try(session: nox.Session, folder: Path) -> None:
     for plugin in PLUGINS:
         session.run("python", "-m", "build", "--installer", "uv", "--wheel", "--outdir", str(dist), str(plugin))
 
-    session.run("python", "-m", "venv", str(fresh))
-    wheels = map(str, dist.glob("*.whl"))
-    session.run(str(fresh / "bin" / "pip"), "install", "--quiet", *wheels, "amazon-braket-sdk", external=True)
-
+    together = [str(wheel) for wheel in dist.glob("*.whl") if not wheel.name.startswith(APART)]
+    install_wheels(session, fresh, together)
+    install_wheels(session, apart, ["--find-links", str(dist), *map(str, dist.glob(f"{APART}*"))])
     home.mkdir()
     nothing_set = {name: None for name in os.environ if name.startswith(("COVALENT_CORE_", "XDG_", "PYTHON"))}
     environment = {**nothing_set, "HOME": str(home), "COVALENT_CORE_IDLE_SECONDS": "1"}
@@ -218,6 +222,8 @@ def build_and_try(session: nox.Session, folder: Path) -> None:
         [str(fresh / "bin" / "python"), str(example)],
         [str(fresh / "bin" / "covalent-core"), "list"],
         [str(fresh / "bin" / "covalent-core"), "executors"],
+        [str(apart / "bin" / "python"), "-c", CHECK_INSTALLED],
+        [str(apart / "bin" / "covalent-core"), "executors"],
     )
 
     with session.chdir(home):
@@ -225,9 +231,10 @@ def build_and_try(session: nox.Session, folder: Path) -> None:
             session.run(*command, env=environment, external=True)
 
 
-def install_all(session: nox.Session) -> None:
-    """Install the core and all plugins as they are in the checkout."""
-    session.install(*(part for folder in [Path(), *PLUGINS] for part in ("--editable", str(folder.absolute()))))
+def install_wheels(session: nox.Session, environment: Path, what: list[str]) -> None:
+    """Install wheels in a new environment."""
+    session.run("python", "-m", "venv", str(environment))
+    session.run(str(environment / "bin" / "pip"), "install", "--quiet", *what, external=True)
 
 
 def install_groups(session: nox.Session, *groups: str) -> None:
@@ -235,11 +242,14 @@ def install_groups(session: nox.Session, *groups: str) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, *groups))
 
 
-def install_own_groups(session: nox.Session, chosen: list[Path]) -> None:
-    """Install what the tests of these plugins need besides: the dependency group ``test`` of each that has one."""
-    projects = [nox.project.load_toml(plugin / "pyproject.toml") for plugin in chosen]
-    having = [project for project in projects if "test" in project.get("dependency-groups", {})]
-    needs = [need for project in having for need in nox.project.dependency_groups(project, "test")]
+def install_plugin(session: nox.Session, plugin: Path) -> None:
+    """Install the core and a plugin as they are in the checkout, with what it stands on and what its tests need.
 
-    if needs:
-        session.install(*needs)
+    One plugin after the other in one environment, for no environment can have all of them: see `APART`.
+    """
+    project = nox.project.load_toml(plugin / "pyproject.toml")
+    needs = project["project"]["dependencies"]
+    below = [other for other in PLUGINS if any(need.startswith(f"covalent-core-{other.name}") for need in needs)]
+    groups = ["test"] if "test" in project.get("dependency-groups", {}) else []
+    ours = (part for folder in [Path(), *below, plugin] for part in ("--editable", str(folder.absolute())))
+    session.install(*ours, *(nox.project.dependency_groups(project, *groups) if groups else []))
