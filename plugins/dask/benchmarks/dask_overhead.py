@@ -19,8 +19,8 @@ from cluster import Cluster  # noqa: E402
 from probes import wait_until  # noqa: E402
 from work import Work  # noqa: E402
 
-TASKS = 200
-ROUNDS = 2
+TASKS = 1000
+ROUNDS = 3
 CANCELS = 15
 
 

@@ -134,7 +134,7 @@ def is_gone(folder: str) -> bool:
     Raises:
         FileNotFoundError: Not even the folder of all jobs can be seen.
     """
-    return os.path.basename(folder) not in os.listdir(os.path.dirname(folder))
+    return not os.path.lexists(folder) and os.path.basename(folder) not in os.listdir(os.path.dirname(folder))
 
 
 def owner_of(job: Watched) -> str | None:
@@ -185,11 +185,17 @@ class Queue(Watch[Watched]):
         error = await self._cluster.error(job.key) if state == "erred" else "its guardian came back without a word"
 
         try:
-            owner = await to_thread.run_sync(Claim.by_link(job.prefix + PROCESS).bar)
-        except FileNotFoundError as gone:
-            raise BackendUnreachableError(f"the folder of the job has gone: {gone.filename}") from gone
+            owner = await to_thread.run_sync(_bar, job)
+        except OSError as problem:
+            return Unknown(f"cannot bar a job that Dask could not begin: {problem}")
 
         return Alive("begun") if owner else Over(FAILED, f"Dask could not begin the task: {error}")
+
+
+def _bar(job: Watched) -> str | None:
+    # Not what is above it: a job that was released has no folder, and must get none.
+    Path(job.folder, FOLDER).mkdir(mode=0o700, exist_ok=True)
+    return Claim.by_link(job.prefix + PROCESS).bar()
 
 
 async def until_over(job: Job, watched: Watched, queue: Queue, runners: Runners) -> Over:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from signal import SIGKILL
+from signal import SIGKILL, SIGSTOP
+from typing import Any
 
 import pytest
 from cluster import Cluster, kill, ours
@@ -77,16 +78,12 @@ def test_the_seeds_workflow_is_stopped(scheduler, home, tmp_path) -> None:
     work.check_cancelled(dispatch_id)
 
 
-@pytest.mark.parametrize("killed", ["guard", "guard and supervisor"])
 @pytest.mark.parametrize("cancel", [False, True])
-def test_who_supervises_a_task_is_killed(scheduler, home, tmp_path, killed: str, cancel: bool) -> None:
+def test_a_task_whose_guard_is_killed_is_ended_by_its_supervisor(scheduler, home, tmp_path, cancel: bool) -> None:
     work = Work(tmp_path / "a", scheduler)
     dispatch_id = work.start()
     work.until_begun()
-    (folder,) = (folder for folder in work.folder.glob("ct-*") if folder.is_dir())
-    guard = int(os.readlink(folder / "results" / f"{folder.name}.process").split(".")[0])
-    (supervisor,) = children(guard)
-    kill([guard, *([supervisor] if killed != "guard" else [])], SIGKILL)
+    kill([guard_of(work)], SIGKILL)
 
     if cancel:
         ct.cancel(dispatch_id)
@@ -95,6 +92,38 @@ def test_who_supervises_a_task_is_killed(scheduler, home, tmp_path, killed: str,
     assert result.status == Status.CANCELLED if cancel and result.status != Status.FAILED else Status.FAILED
     wait_until(lambda: not any(map(alive, work.processes())))
     assert work.left() == []
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+def test_when_all_who_would_know_were_killed_nothing_is_confirmed(scheduler, home, tmp_path, cancel: bool) -> None:
+    work = Work(tmp_path / "a", scheduler)
+    dispatch_id = work.start()
+    work.until_begun()
+    guard = guard_of(work)
+    (supervisor,) = children(guard)
+    # Neither of them sees that the other one ends.
+    kill([supervisor], SIGSTOP)
+    kill([guard, supervisor], SIGKILL)
+
+    if cancel:
+        ct.cancel(dispatch_id)
+
+    words = "whether it has left others is not known"
+    wait_until(lambda: words in waiting(dispatch_id) + str(node(dispatch_id)["cancelling"]), 30)
+    assert ct.get_result(dispatch_id).status == (Status.CANCELLING if cancel else Status.RUNNING)
+    # What can be found is ended all the same.
+    wait_until(lambda: not any(map(alive, work.processes())))
+    ct.cancel(dispatch_id, force=True)
+    assert work.end(dispatch_id).status == Status.FAILED
+
+
+def node(dispatch_id: str) -> dict[str, Any]:
+    return ct.get_result(dispatch_id).get_node_result(0)
+
+
+def guard_of(work: Work) -> int:
+    (folder,) = (folder for folder in work.folder.glob("ct-*") if folder.is_dir())
+    return int(os.readlink(folder / "results" / f"{folder.name}.process").split(".")[0])
 
 
 def children(pid: int) -> list[int]:

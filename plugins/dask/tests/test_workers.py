@@ -77,6 +77,18 @@ def test_a_guardian_that_cannot_begin_its_job_says_why(cluster, home, tmp_path) 
     assert work.left() == []
 
 
+def test_a_worker_that_can_start_no_agent_says_so(cluster, home, tmp_path) -> None:
+    work = Work(tmp_path / "a", cluster.address)
+    dispatch_id = work.start()
+    handle(dispatch_id)
+    # What starts there is no interpreter.
+    cluster.start_worker("first", "--preload", "import sys; sys.executable = '/bin/false'")
+    result = work.end(dispatch_id)
+    assert result.status == Status.FAILED
+    assert "the agent has ended with exit code 1" in result.get_node_result(0)["error"]
+    assert work.left() == []
+
+
 def test_a_stopped_worker_that_wakes_up_late_begins_nothing(cluster, home, tmp_path) -> None:
     cluster.start_worker("first", threads=1)
     cluster.wait_for_workers(1)

@@ -56,24 +56,33 @@ class Agent:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Answer]] = {}
-        self.is_there = True
+        self._ended = ""
         threading.Thread(target=self._listen, name="covalent-core agent", daemon=True).start()
 
+    @property
+    def is_there(self) -> bool:
+        return not self._ended
+
     def ask(self, do: str, **order: Any) -> Future[Answer]:
-        """Return where the answer will be."""
+        """Return where the answer will be.
+
+        Raises:
+            ChildProcessError: It has ended; the same comes as an answer if it ends later.
+        """
         answer: Future[Answer] = Future()
         number = next(self._numbers)
         assert self._process.stdin is not None
 
         with self._lock:
+            if self._ended:
+                raise ChildProcessError(self._ended)
+
             self._waiting[number] = answer
 
-            try:
+            # Who listens says what has become of it.
+            with suppress(OSError):
                 self._process.stdin.write(json.dumps({"id": number, "do": do, **order}).encode() + b"\n")
                 self._process.stdin.flush()
-            except OSError as error:
-                self._waiting.pop(number)
-                answer.set_exception(error)
 
         return answer
 
@@ -91,11 +100,10 @@ class Agent:
                     waiting.set_result(answer)
 
         with self._lock:
-            self.is_there = False
-            status = self._process.wait()
+            self._ended = f"the agent has ended with exit code {self._process.wait()}; {said or 'it said nothing'}"
 
             for waiting in self._waiting.values():
-                waiting.set_exception(ChildProcessError(f"the agent has ended with exit code {status}; {said}"))
+                waiting.set_exception(ChildProcessError(self._ended))
 
 
 #: The one of this process, once it is needed.
