@@ -192,7 +192,10 @@ class Watch(Generic[Key]):
             while self._waiting():
                 await self._until_due()
                 self._polled_at = time.monotonic()
-                self._draw_conclusions([await self._ask_once(keys) for keys in self._chunks()])
+                # Those who waited may have been interrupted meanwhile: that nobody is asked about says nothing.
+                if failures := [await self._ask_once(keys) for keys in self._chunks() if keys]:
+                    self._draw_conclusions(failures)
+
                 self._forget()
         finally:
             self._polling = None

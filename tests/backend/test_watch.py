@@ -163,6 +163,23 @@ def test_who_is_interrupted_interrupts_nobody_and_is_asked_for_no_more() -> None
     assert backend.asked[-1] == ["a"]
 
 
+def test_when_all_were_interrupted_nobody_is_asked_about() -> None:
+    backend = Backend(job=[RUNS], next=[DONE])
+
+    async def look() -> Look:
+        watch = watching(backend, floor=0.05)
+        await watch.look("job")
+        # It would be asked about in a moment, and then nobody waits any more.
+        waiting = asyncio.create_task(watch.look("job"))
+        await asyncio.sleep(0.02)
+        waiting.cancel()
+        await asyncio.sleep(0.1)
+        return await watch.look("next")
+
+    assert asyncio.run(look()) == DONE
+    assert backend.asked == [["job"], ["next"]]
+
+
 def test_the_word_of_another_watch_counts_as_well() -> None:
     async def wait() -> Over:
         queue, files = watching(Backend(job=[RUNS])), watching(Backend(job=[None, None, Over("ended")]))

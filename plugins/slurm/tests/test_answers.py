@@ -317,8 +317,8 @@ def test_what_a_look_at_files_has_shown() -> None:
 
 
 def test_both_ways_to_look_at_files_show_the_same(tmp_path: Path) -> None:
-    prefix = str(tmp_path / "a b" / "ct-a-1-0")
-    (tmp_path / "a b").mkdir()
+    prefix = str(tmp_path / "a b" / "results" / "ct-a-1-0")
+    Path(prefix).parent.mkdir(parents=True)
     Path(f"{prefix}.1.outcome").write_text("{}")
     Path(f"{prefix}.ended").symlink_to("nowhere")
     far = subprocess.run(["sh", "-c", LOOK], input=f"{prefix}\n{prefix}-not-there\n", capture_output=True, text=True)
@@ -329,7 +329,7 @@ def test_both_ways_to_look_at_files_show_the_same(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_opened_says_nothing_of_a_job(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    prefixes = [str(tmp_path / "file" / "results" / "ct-a-1-0"), str(tmp_path / "none" / "ct-a-2-0")]
+    prefixes = [str(tmp_path / "file" / "results" / "ct-a-1-0"), str(tmp_path / "none" / "results" / "ct-a-2-0")]
 
     assert look_here(prefixes) == {
         prefixes[0]: f"cannot look into {tmp_path}/file/results: Not a directory",

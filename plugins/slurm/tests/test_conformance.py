@@ -29,7 +29,7 @@ class TestOnTheLoginNode(ExecutorSuite):
 
     def executor(self, folder: Path, **options: Any) -> Any:
         self.far, self.commands = folder / "far", folder / "commands"
-        own = {"remote_workdir": str(self.far), "slurm_path": str(self.commands), "grace": 0.5, "settle_seconds": 5}
+        own = {"remote_workdir": str(self.far), "slurm_path": str(self.commands), "grace": 0.5, "settle_seconds": 5.0}
         return SlurmExecutor(**own, **options)
 
     def keeping_executor(self, folder: Path) -> Any:

@@ -34,7 +34,7 @@ def begun(folder: Path) -> list[int]:
 
 
 def end(dispatch_id: str) -> ct.Result:
-    return ct.get_result(dispatch_id, wait=True, timeout=90)
+    return ct.get_result(dispatch_id, wait=True, timeout=300)
 
 
 def handle(dispatch_id: str) -> str:

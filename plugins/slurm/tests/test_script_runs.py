@@ -24,7 +24,7 @@ TASKS = tasks()
 
 @pytest.fixture
 def options(cluster: Cluster, home: Path, tmp_path: Path) -> dict[str, Any]:
-    return {"remote_workdir": str(tmp_path / "far")}
+    return {"remote_workdir": str(tmp_path / "far"), "settle_seconds": 1}
 
 
 def test_variables_and_commands_before_and_after(options, tmp_path) -> None:

@@ -45,7 +45,7 @@ def warned_task() -> Any:
 
 @pytest.fixture
 def options(cluster: Cluster, home: Path, tmp_path: Path) -> dict[str, Any]:
-    return {"remote_workdir": str(tmp_path / "far"), "time": 5}
+    return {"remote_workdir": str(tmp_path / "far"), "time": 5, "settle_seconds": 1}
 
 
 WAYS: dict[str, tuple[dict[str, Any], list[str]]] = {

@@ -30,7 +30,8 @@ EIGHT = [str(number) for number in range(8)]
 
 @pytest.fixture
 def options(cluster: Cluster, home: Path, tmp_path: Path) -> dict[str, Any]:
-    return {"remote_workdir": str(tmp_path / "far"), "spread": True, "ntasks": 4, "nodes": 2, "grace": 2}
+    own = {"remote_workdir": str(tmp_path / "far"), "settle_seconds": 1}
+    return {**own, "spread": True, "ntasks": 4, "nodes": 2, "grace": 2}
 
 
 def dispatch(folder: Path, options: dict[str, Any], names: Iterable[str] = EIGHT, *, seconds: float = 0) -> str:

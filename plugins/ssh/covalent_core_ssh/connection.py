@@ -54,7 +54,11 @@ class SSHConnection:
         """Run a command in the user's login shell and return how it ended."""
         async with self.process(command) as process:
             with self.while_doing("running a command"):
-                stdout, stderr = await process.communicate(input or b"")
+                if not input:
+                    # Without it who reads would wait for ever.
+                    process.stdin.write_eof()
+
+                stdout, stderr = await process.communicate(input)
 
             if process.exit_status is None:
                 raise SSHLineLostError(f"the line to {self.host.place} was lost while running a command")
@@ -124,14 +128,13 @@ class SSHConnection:
             FileNotFoundError: There is no such file.
             OSError: The local one cannot be written.
         """
-        async with self._reading(path) as (file, size):
-            with open(target, "wb") as local:
-                while local.tell() < size:
-                    with self.while_doing(f"reading {path}"):
-                        content = await _read(file, min(CHUNK, size - local.tell()), local.tell())
+        files = await self._opened_files()
 
-                    local.write(content)
-                    _report(progress, local.tell(), size)
+        def report(source: bytes, copy: bytes, done: int, total: int) -> None:
+            _report(progress, done, total)
+
+        with self._told_apart(path):
+            await files.get(path, target, block_size=CHUNK, progress_handler=report)
 
     async def drop(self) -> None:
         """Take the connection for lost, whatever it says of itself."""
@@ -182,23 +185,18 @@ class SSHConnection:
     def _serves(self, files: asyncssh.SFTPClient) -> bool:
         return self._files_line is not None and self._files_line is self._line.value
 
-    @asynccontextmanager
-    async def _reading(self, path: str) -> AsyncIterator[tuple[asyncssh.SFTPClientFile, int]]:
-        """Give an open file and its size."""
-        files = await self._opened_files()
-
+    @contextmanager
+    def _told_apart(self, path: str) -> Iterator[None]:
+        """Tell what is wrong with a file there from what is wrong with the line, and with the disk here."""
         try:
-            with self.while_doing(f"reading {path}"):
-                file = await files.open(path, "rb")
-                size = (await file.stat()).size or 0
-
-            try:
-                yield file, size
-            finally:
-                with suppress(asyncssh.Error, OSError):
-                    await file.close()
+            yield
+        except OSError:
+            raise
         except asyncssh.SFTPNoSuchFile as error:
             raise FileNotFoundError(f"there is no file {path} on {self.host.place}") from error
+        except (asyncssh.DisconnectError, *_SFTP_LOST):
+            with self.while_doing(f"reading {path}"):
+                raise
         except asyncssh.SFTPError as error:
             raise SSHError(f"cannot read {path} on {self.host.place}: {error.reason}") from error
 
@@ -242,11 +240,6 @@ async def _socket_to(address: Address, seconds: float) -> socket.socket:
         raise
 
     return sock
-
-
-async def _read(file: asyncssh.SFTPClientFile, size: int, offset: int) -> bytes:
-    content: Any = await file.read(size, offset)
-    return bytes(content)
 
 
 def _given(host: SSHHost) -> dict[str, Any]:

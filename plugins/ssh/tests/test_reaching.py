@@ -103,3 +103,15 @@ def test_a_login_script_that_waits_for_ever_is_not_waited_for(options, monkeypat
 
     with pytest.raises(SSHRefusedError, match=r"has not started on .* within 0\.5 s; does a login script"):
         asyncio.run(start())
+
+
+def test_a_command_that_reads_where_nothing_is_to_be_read_comes_to_its_end(far, options) -> None:
+    async def run():
+        connection = SSHConnection(SSHHost(**options))
+
+        try:
+            return [await asyncio.wait_for(connection.run("cat", content), 10) for content in (None, b"", b"x")]
+        finally:
+            await connection.close()
+
+    assert [finished.stdout for finished in asyncio.run(run())] == [b"", b"", b"x"]
