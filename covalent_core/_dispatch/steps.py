@@ -255,10 +255,18 @@ class JobRun:
         """Return when the executor has confirmed that nothing of the job is alive; try until it has."""
         self._come(False)
 
-        try:
-            await self._compute.end()
-        except GivenUp as words:
-            await self.ends.store_given_up(self.ends.stopped, str(words))
+        while True:
+            try:
+                await self._compute.end()
+                break
+            except GivenUp as words:
+                await self.ends.store_given_up(self.ends.stopped, str(words))
+
+            if not self.ends.open:
+                break
+
+            # Nobody has given up the other nodes: before they start again, this job must have ended.
+            self.attempts.go_on()
 
         self._give_slot_back()
 
