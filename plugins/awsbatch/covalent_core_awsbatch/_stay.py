@@ -88,37 +88,38 @@ class Stay:
 
         raise await self._error(await self._recall())
 
-    async def end(self, reason: str) -> None:
-        """End the job. When this returns, nothing of it is alive, nor will be.
+    async def end(self, reason: str) -> bool:
+        """End the job. When this returns, nothing of it is alive, nor will be. Return whether it had begun.
 
         Raises:
             BatchError: That could not be ordered, or has not been seen.
         """
-        look = await self._account.files.look(self._watched, now=True)
+        with self._account.cancels.coming():
+            look = await self._account.files.look(self._watched, now=True)
 
-        if isinstance(look, Unknown):
-            raise BatchUnreachableError(f"the files of job {self._job_id} cannot be seen: {look.why}")
+            if isinstance(look, Unknown):
+                raise BatchUnreachableError(f"the files of job {self._job_id} cannot be seen: {look.why}")
 
-        if isinstance(look, Over):
-            return
+            if isinstance(look, Over):
+                return True
 
-        assert isinstance(look, Files)
-        owner = await self._bar(look) if look.there else None
+            assert isinstance(look, Files)
+            owner = await self._bar(look) if look.there else None
 
-        if owner is None:
-            # It cannot begin. That it leaves its queue may take until it is its turn there, and changes nothing.
-            await self._order(self._job_id, reason)
-            return
+            if owner is not None:
+                await self._files.order({"cancel": True})
 
-        await self._files.order({"cancel": True})
-        await asyncio.gather(*(self._order(job_id, reason) for job_id in {self._job_id, owner}))
+        # Of a job that cannot begin it may take AWS long to take it from its queue, which changes nothing.
+        await asyncio.gather(*(self._order(job_id, reason) for job_id in {self._job_id, owner or self._job_id}))
         limit = self._files.job.grace + self._silence + PROOF_SECONDS
 
-        if not await self._is_over_within(limit):
+        if owner is not None and not await self._is_over_within(limit):
             raise BatchError(
                 f"AWS Batch job {self._job_id} is not known to be over {limit:.0f} s after the order to end it: "
                 f"its agent has not said so, nor has AWS been sure of it and no sign of life come"
             )
+
+        return owner is not None
 
     async def end_members(self, node_ids: list[int]) -> None:
         """End some nodes of a pack; when this returns, its runner or AWS has said that they are over."""
