@@ -67,26 +67,32 @@ class Stay:
             BatchJobError: AWS has ended it, or lost it; the message says why.
             BatchError: What has become of it could not be asked.
         """
-        watching = asyncio.ensure_future(self._until_waited_too_long())
+        over = await self._until_over()
 
-        try:
-            over = asyncio.ensure_future(
-                self._account.batch.until_over(self._watched, sign=self._account.files, tell=self._tell)
-            )
-            await asyncio.wait([over, watching], return_when=asyncio.FIRST_COMPLETED)
-
-            if not over.done():
-                over.cancel()
-                await asyncio.wait([over])
-                raise watching.result()
-
-            if over.result().state == ENDED or await self._has_delivered():
-                return await self._check_end()
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
+        if over.state == ENDED or await self._has_delivered():
+            return await self._check_end()
 
         raise await self._error(await self._recall())
+
+    async def _until_over(self) -> Over:
+        """Return when the agent or AWS says that the job is over; raise if it waits in its queue for too long."""
+        batch, files = self._account.batch, self._account.files
+        over = asyncio.ensure_future(batch.until_over(self._watched, sign=files, tell=self._tell))
+        waiting = asyncio.ensure_future(self._until_waited_too_long())
+
+        try:
+            await asyncio.wait([over, waiting], return_when=asyncio.FIRST_COMPLETED)
+
+            if not over.done():
+                raise waiting.result()
+
+            return over.result()
+        finally:
+            # Also where the core interrupts this: nobody looks at a job any more that nobody waits for.
+            for task in (over, waiting):
+                task.cancel()
+
+            await asyncio.wait([over, waiting])
 
     async def end(self, reason: str) -> bool:
         """End the job. When this returns, nothing of it is alive, nor will be. Return whether it had begun.
@@ -144,8 +150,10 @@ class Stay:
 
             waited = time.time() - record.created
 
-            if self._longest_wait is not None and waited > self._longest_wait:
-                return await self._given_up(record, waited)
+            if self._longest_wait is not None and waited > self._longest_wait and await self._is_barred():
+                reason = f": {record.reason}" if record.reason else ""
+                words = f"AWS Batch job {self._job_id} has waited for {waited:.0f} s, and longest_wait is "
+                return BatchJobError(f"{words}{self._longest_wait:g}{reason}", state="RUNNABLE", retry=False)
 
             if waited > LONG_WAIT:
                 await self._tell_trouble()
@@ -159,13 +167,10 @@ class Stay:
         except BatchError as error:
             self._files.tell("trouble", str(error))
 
-    async def _given_up(self, record: Record, waited: float) -> BatchJobError:
-        """Bar a job that has waited for too long; one that has begun meanwhile is no longer about waiting."""
-        reason = f": {record.reason}" if record.reason else ""
-        words = (
-            f"AWS Batch job {self._job_id} has waited for {waited:.0f} s, and longest_wait is {self._longest_wait:g}"
-        )
-        return BatchJobError(words + reason, state="RUNNABLE", retry=False)
+    async def _is_barred(self) -> bool:
+        """See to it that the job does not begin, and return whether that was in time."""
+        look = await self._account.files.look(self._watched, now=True)
+        return isinstance(look, Files) and await self._bar(look) is None
 
     async def _bar(self, look: Files) -> str | None:
         """See to it that no job of any order begins; return None if so, or the id of the one that has begun."""
@@ -218,12 +223,9 @@ class Stay:
         while time.monotonic() < latest:
             seen: tuple[Look, Look] = await asyncio.gather(batch.look(self._watched), files.look(self._watched))
 
-            if isinstance(seen[1], Over):
-                return True
-
             silent = self._account.silences.seconds(self._watched.location, *seen)
 
-            if silent >= self._silence:
+            if isinstance(seen[1], Over) or silent >= self._silence:
                 return True
 
             if isinstance(seen[0], Over):
