@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ from covalent_core_awsbatch.errors import BatchError, BatchRefusedError, BatchUn
 
 #: How many jobs TerminateJobs takes at once, and how long a reason may be.
 CHUNK, REASON_LENGTH = 50, 1024
+
+#: Seconds that an order waits for the next one that is being prepared, and for all of them.
+GATHERING, LONGEST_WAIT = 1.0, 20.0
 
 #: Seconds between two attempts, at first and at last, and for which they are made; then the cancel is repeated.
 PAUSES, PATIENCE = (0.5, 15.0), 90.0
@@ -69,7 +73,10 @@ class Cancels:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._orders: Together[Order, None] = Together(self._carry_out, moment=0.1, longest=2.0)
+        self._orders: Together[Order, None] = Together(
+            self._carry_out, moment=0.1, patience=GATHERING, longest=LONGEST_WAIT
+        )
+        self._coming = 0
         self._ordered: dict[str, set[int]] = {}
         self._in_fifties = True
         #: How many children an array has.
@@ -81,7 +88,17 @@ class Cancels:
         Raises:
             BatchError: It has not been taken.
         """
-        await self._orders.ask(order)
+        await self._orders.ask(order, expected=lambda: self._coming > 0)
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Know that an order is about to be given: those that come together go together."""
+        self._coming += 1
+
+        try:
+            yield
+        finally:
+            self._coming -= 1
 
     async def _carry_out(self, orders: list[Order]) -> Mapping[Order, Exception | None]:
         wanted = {order.job_id: order for order in orders}

@@ -105,7 +105,7 @@ class AWSBatchExecutor:
 
     async def __aenter__(self) -> AWSBatchExecutor:
         self._account = join(self._access(), self.poll_freq)
-        self._submissions = Submissions(self._account, self._terms())
+        self._submissions = Submissions(self._account, self._terms(), self._definition)
         self._finding = Finding(self._account, self.batch_queue)
         return self
 
@@ -143,7 +143,7 @@ class AWSBatchExecutor:
     async def provision(self, job: Job, location: str) -> str:
         order = self._finding.void_orders.get(job.ticket, 0)
         submission = Submission(Folder.parse(location), order, tuple(job.node_ids))
-        return await self._submissions.submit(job, submission, await self._definition(job.grace))
+        return await self._submissions.submit(job, submission)
 
     @hookimpl
     async def find(self, job: Job, location: str) -> str | Perhaps | None:
@@ -163,11 +163,11 @@ class AWSBatchExecutor:
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
         files, stay = self._stay(job, location, job_handle)
-        await stay.end(job.cancel_reason)
 
-        # Nothing is alive; what is not at hand is not waited for.
-        with suppress(ExecutorError, OSError):
-            return await files.results(job.node_ids)
+        if await stay.end(job.cancel_reason):
+            # Nothing is alive; what is not at hand is not waited for.
+            with suppress(ExecutorError, OSError):
+                return await files.results(job.node_ids)
 
         return None
 

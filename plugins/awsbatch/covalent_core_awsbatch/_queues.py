@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ class Queues:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._lock = asyncio.Lock()
         self._seen: dict[str, tuple[float, Queue]] = {}
 
     async def look(self, name: str) -> Queue:
@@ -42,13 +44,14 @@ class Queues:
         Raises:
             BatchRefusedError: There is none, or none that this executor can use.
         """
-        seen_at, queue = self._seen.get(name, (float("-inf"), None))
+        async with self._lock:
+            seen_at, queue = self._seen.get(name, (float("-inf"), None))
 
-        if queue is None or time.monotonic() > seen_at + FRESH:
-            queue = await self._look(name)
-            self._seen[name] = (time.monotonic(), queue)
+            if queue is None or time.monotonic() > seen_at + FRESH:
+                queue = await self._look(name)
+                self._seen[name] = (time.monotonic(), queue)
 
-        return queue
+            return queue
 
     async def _look(self, name: str) -> Queue:
         batch = self._service.batch

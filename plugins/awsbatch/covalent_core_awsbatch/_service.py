@@ -20,7 +20,7 @@ from covalent_core_awsbatch._answers import translated
 T = TypeVar("T")
 
 #: How many calls of each kind are made at once. Those that end jobs never wait for those that submit them.
-CALLS, ENDING_CALLS = 16, 4
+CALLS, ENDING_CALLS = 16, 8
 
 
 @dataclass(frozen=True)

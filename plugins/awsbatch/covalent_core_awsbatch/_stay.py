@@ -67,58 +67,65 @@ class Stay:
             BatchJobError: AWS has ended it, or lost it; the message says why.
             BatchError: What has become of it could not be asked.
         """
-        watching = asyncio.ensure_future(self._until_waited_too_long())
+        over = await self._until_over()
 
-        try:
-            over = asyncio.ensure_future(
-                self._account.batch.until_over(self._watched, sign=self._account.files, tell=self._tell)
-            )
-            await asyncio.wait([over, watching], return_when=asyncio.FIRST_COMPLETED)
-
-            if not over.done():
-                over.cancel()
-                await asyncio.wait([over])
-                raise watching.result()
-
-            if over.result().state == ENDED or await self._has_delivered():
-                return await self._check_end()
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
+        if over.state == ENDED or await self._has_delivered():
+            return await self._check_end()
 
         raise await self._error(await self._recall())
 
-    async def end(self, reason: str) -> None:
-        """End the job. When this returns, nothing of it is alive, nor will be.
+    async def _until_over(self) -> Over:
+        """Return when the agent or AWS says that the job is over; raise if it waits in its queue for too long."""
+        batch, files = self._account.batch, self._account.files
+        over = asyncio.ensure_future(batch.until_over(self._watched, sign=files, tell=self._tell))
+        waiting = asyncio.ensure_future(self._until_waited_too_long())
+
+        try:
+            await asyncio.wait([over, waiting], return_when=asyncio.FIRST_COMPLETED)
+
+            if not over.done():
+                raise waiting.result()
+
+            return over.result()
+        finally:
+            # Also where the core interrupts this: nobody looks at a job any more that nobody waits for.
+            for task in (over, waiting):
+                task.cancel()
+
+            await asyncio.wait([over, waiting])
+
+    async def end(self, reason: str) -> bool:
+        """End the job. When this returns, nothing of it is alive, nor will be. Return whether it had begun.
 
         Raises:
             BatchError: That could not be ordered, or has not been seen.
         """
-        look = await self._account.files.look(self._watched, now=True)
+        with self._account.cancels.coming():
+            look = await self._account.files.look(self._watched, now=True)
 
-        if isinstance(look, Unknown):
-            raise BatchUnreachableError(f"the files of job {self._job_id} cannot be seen: {look.why}")
+            if isinstance(look, Unknown):
+                raise BatchUnreachableError(f"the files of job {self._job_id} cannot be seen: {look.why}")
 
-        if isinstance(look, Over):
-            return
+            if isinstance(look, Over):
+                return True
 
-        assert isinstance(look, Files)
-        owner = await self._bar(look) if look.there else None
+            assert isinstance(look, Files)
+            owner = await self._bar(look) if look.there else None
 
-        if owner is None:
-            # It cannot begin. That it leaves its queue may take until it is its turn there, and changes nothing.
-            await self._order(self._job_id, reason)
-            return
+            if owner is not None:
+                await self._files.order({"cancel": True})
 
-        await self._files.order({"cancel": True})
-        await asyncio.gather(*(self._order(job_id, reason) for job_id in {self._job_id, owner}))
+        # Of a job that cannot begin it may take AWS long to take it from its queue, which changes nothing.
+        await asyncio.gather(*(self._order(job_id, reason) for job_id in {self._job_id, owner or self._job_id}))
         limit = self._files.job.grace + self._silence + PROOF_SECONDS
 
-        if not await self._is_over_within(limit):
+        if owner is not None and not await self._is_over_within(limit):
             raise BatchError(
                 f"AWS Batch job {self._job_id} is not known to be over {limit:.0f} s after the order to end it: "
                 f"its agent has not said so, nor has AWS been sure of it and no sign of life come"
             )
+
+        return owner is not None
 
     async def end_members(self, node_ids: list[int]) -> None:
         """End some nodes of a pack; when this returns, its runner or AWS has said that they are over."""
@@ -143,8 +150,10 @@ class Stay:
 
             waited = time.time() - record.created
 
-            if self._longest_wait is not None and waited > self._longest_wait:
-                return await self._given_up(record, waited)
+            if self._longest_wait is not None and waited > self._longest_wait and await self._is_barred():
+                reason = f": {record.reason}" if record.reason else ""
+                words = f"AWS Batch job {self._job_id} has waited for {waited:.0f} s, and longest_wait is "
+                return BatchJobError(f"{words}{self._longest_wait:g}{reason}", state="RUNNABLE", retry=False)
 
             if waited > LONG_WAIT:
                 await self._tell_trouble()
@@ -158,13 +167,10 @@ class Stay:
         except BatchError as error:
             self._files.tell("trouble", str(error))
 
-    async def _given_up(self, record: Record, waited: float) -> BatchJobError:
-        """Bar a job that has waited for too long; one that has begun meanwhile is no longer about waiting."""
-        reason = f": {record.reason}" if record.reason else ""
-        words = (
-            f"AWS Batch job {self._job_id} has waited for {waited:.0f} s, and longest_wait is {self._longest_wait:g}"
-        )
-        return BatchJobError(words + reason, state="RUNNABLE", retry=False)
+    async def _is_barred(self) -> bool:
+        """See to it that the job does not begin, and return whether that was in time."""
+        look = await self._account.files.look(self._watched, now=True)
+        return isinstance(look, Files) and await self._bar(look) is None
 
     async def _bar(self, look: Files) -> str | None:
         """See to it that no job of any order begins; return None if so, or the id of the one that has begun."""
@@ -217,12 +223,9 @@ class Stay:
         while time.monotonic() < latest:
             seen: tuple[Look, Look] = await asyncio.gather(batch.look(self._watched), files.look(self._watched))
 
-            if isinstance(seen[1], Over):
-                return True
-
             silent = self._account.silences.seconds(self._watched.location, *seen)
 
-            if silent >= self._silence:
+            if isinstance(seen[1], Over) or silent >= self._silence:
                 return True
 
             if isinstance(seen[0], Over):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,14 +67,19 @@ class Terms:
 
 
 class Submissions:
-    """Submit the jobs of an executor."""
+    """Submit the jobs of an executor.
 
-    def __init__(self, account: Account, terms: Terms) -> None:
+    Args:
+        definition: Returns what is said of jobs with a grace period, or raises what is wrong with it.
+    """
+
+    def __init__(self, account: Account, terms: Terms, definition: Callable[[float], Awaitable[Definition]]) -> None:
         self._account = account
+        self._definition = definition
         self._terms = terms
         self._ready: dict[tuple[str, float], Together[Submission, str]] = {}
 
-    async def submit(self, job: Job, submission: Submission, definition: Definition) -> str:
+    async def submit(self, job: Job, submission: Submission) -> str:
         """Submit a job, together with others of its dispatch that are ready, and return its id.
 
         Raises:
@@ -84,28 +89,28 @@ class Submissions:
             BatchError: It is not known whether AWS has the job.
         """
         key = (job.dispatch_id, job.grace)
-        ready = self._ready.setdefault(key, self._together(job, definition))
+        ready = self._ready.setdefault(key, self._together(job))
 
         try:
             return await ready.ask(submission, expected=lambda: job.siblings_coming > 0)
         finally:
             self._ready.pop(key, None)
 
-    def _together(self, job: Job, definition: Definition) -> Together[Submission, str]:
+    def _together(self, job: Job) -> Together[Submission, str]:
         async def submit(submissions: list[Submission]) -> Mapping[Submission, str | Exception]:
             found: dict[Submission, str | Exception] = {}
 
             for begin in range(0, len(submissions), LARGEST):
-                found |= await self._submit(submissions[begin : begin + LARGEST], job, definition)
+                found |= await self._submit(submissions[begin : begin + LARGEST], job)
 
             return found
 
         return Together(submit, moment=0.02, patience=PATIENCE, longest=LONGEST_WAIT)
 
-    async def _submit(
-        self, submissions: list[Submission], job: Job, definition: Definition
-    ) -> dict[Submission, str | Exception]:
+    async def _submit(self, submissions: list[Submission], job: Job) -> dict[Submission, str | Exception]:
         try:
+            # Only now: who is asked about beforehand, one by one, does not become ready together.
+            definition = await self._definition(job.grace)
             left = await self._without_released(submissions)
             gone = [submission for submission in submissions if submission not in left]
             found: dict[Submission, str | Exception] = {submission: _gone(submission) for submission in gone}
