@@ -99,8 +99,9 @@ class Preparation:
         return self._folder / FOLDER / f"{self._job.ticket}.{self._job.node_ids[0]}{OUTCOME}"
 
     @property
-    def has_completed(self) -> bool:
-        return read_outcome(self.outcome_file).status == "COMPLETED"
+    def has_programs(self) -> bool:
+        """Whether there is something to be sent: not where the function has failed, or has built a sublattice."""
+        return (self._folder / "bodies.json").exists() and read_outcome(self.outcome_file).status == "COMPLETED"
 
     @property
     def count(self) -> int:

@@ -112,6 +112,7 @@ def test_what_a_device_brings_to_its_end_is_waited_for(account, far) -> None:
     ct.cancel(dispatch_id)
 
     assert node(dispatch_id)["status"] == Status.CANCELLING
+    until_waiting(dispatch_id, "may bring to its end what it has begun")
     assert end(dispatch_id).status == Status.CANCELLED
     assert [task["status"] for task in account.tasks()] == ["COMPLETED"]
 
@@ -217,6 +218,35 @@ def test_cancelled_members_of_a_list_are_not_sent_again(account, far) -> None:
     assert [number for number, status in enumerate(ended) if status == Status.CANCELLED] == [0, 4, 9]
     assert ended.count(Status.COMPLETED) == 7
     assert account.calls()["CreateQuantumTask"] == 10
+
+
+def test_where_one_of_a_list_has_failed_no_other_stays(account, far) -> None:
+    account.turn(hold_tasks=True)
+    dispatch_id = dispatch(BraketExecutor(**far), E.flips, 3)
+    until_created(account, 3)
+    wait_until(lambda: node(dispatch_id)["job_handle"], 40)
+    first = node(dispatch_id)["job_handle"].split()[0]
+    account.client("braket").cancel_quantum_task(quantumTaskArn=first, clientToken="by-hand")
+
+    assert "somebody has cancelled it" in end(dispatch_id).get_node_result(0)["error"]
+    assert len(account.tasks("CANCELLED")) == 3
+
+
+def test_a_sublattice_on_a_device_is_no_quantum_task(account, far) -> None:
+    executor = BraketExecutor(**far)
+
+    @ct.lattice(executor=executor)
+    def below() -> Any:
+        return ct.electron(E.bell)()
+
+    @ct.lattice(executor=executor)
+    def workflow() -> Any:
+        return below()
+
+    result = end(ct.dispatch(workflow)())
+
+    assert result.status == Status.COMPLETED, result.error
+    assert len(account.tasks()) == 1
 
 
 def test_a_failed_task_says_why(account, far) -> None:

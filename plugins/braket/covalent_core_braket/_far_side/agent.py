@@ -35,23 +35,23 @@ def main() -> None:
     with open(os.path.join(os.path.dirname(__file__), "settings.json")) as file:
         settings = json.load(file)
 
-    remote = Remote(os.environ["AMZN_BRAKET_SCRIPT_S3_URI"], settings["region"])
+    objects = Objects(os.environ["AMZN_BRAKET_SCRIPT_S3_URI"], settings["region"])
     ticket = settings["ticket"]
-    owner = remote.take(f"results/{ticket}.process", os.environ["AMZN_BRAKET_JOB_ARN"])
+    owner = objects.take(f"results/{ticket}.process", os.environ["AMZN_BRAKET_JOB_ARN"])
 
     if owner != os.environ["AMZN_BRAKET_JOB_ARN"]:
         print(f"nothing is run: {ticket} belongs to {owner}")
         return
 
     with tempfile.TemporaryDirectory(prefix=f"{ticket}-") as folder:
-        remote.download("bundle.pyz", os.path.join(folder, "bundle.pyz"))
-        status = Job(remote, folder, ticket, settings["time_limit"]).run()
+        objects.download("bundle.pyz", os.path.join(folder, "bundle.pyz"))
+        status = Job(objects, folder, ticket, settings["time_limit"]).run()
 
     if status != 0:
         raise RuntimeError(f"the runner has ended with status {status}")
 
 
-class Remote:
+class Objects:
     """The folder of the job in S3."""
 
     def __init__(self, uri: str, region: str) -> None:
@@ -101,8 +101,8 @@ class Remote:
 class Job:
     """A runner, its files and the orders to it."""
 
-    def __init__(self, remote: Remote, folder: str, ticket: str, time_limit: float) -> None:
-        self._remote = remote
+    def __init__(self, objects: Objects, folder: str, ticket: str, time_limit: float) -> None:
+        self._objects = objects
         self._results = os.path.join(folder, "results")
         self._ticket = ticket
         self._sent: Dict[str, Tuple[int, int]] = {}
@@ -130,7 +130,7 @@ class Job:
         """Bring to S3 what is new, and follow what is ordered; return whether there was anything."""
         try:
             # Orders first: what they make an end of is then seen in the same look, or the next.
-            followed = self._follow(self._remote.orders())
+            followed = self._follow(self._objects.orders())
             return self._send(last=False) or followed
         except AWAY as error:
             print(f"S3 cannot be used now: {error}")
@@ -163,7 +163,7 @@ class Job:
             path = os.path.join(self._results, f"{self._ticket}.cancel")
 
             with open(f"{path}.part", "wb") as file:
-                file.write(self._remote.get("orders/cancel"))
+                file.write(self._objects.get("orders/cancel"))
 
             os.rename(f"{path}.part", path)
 
@@ -185,7 +185,7 @@ class Job:
             sent = self._send_outcome(name) or sent
 
         if last and ended:
-            self._remote.put(f"results/{ended[0]}", os.readlink(os.path.join(self._results, ended[0])).encode())
+            self._objects.put(f"results/{ended[0]}", os.readlink(os.path.join(self._results, ended[0])).encode())
 
         return sent
 
@@ -204,7 +204,7 @@ class Job:
 
         with open(path, "rb") as file:
             file.seek(max(0, found[0] - OUTPUT_BYTES))
-            self._remote.put(f"results/{name}", file.read(OUTPUT_BYTES))
+            self._objects.put(f"results/{name}", file.read(OUTPUT_BYTES))
 
         self._sent[name] = found
         return True
@@ -219,9 +219,9 @@ class Job:
         value = name[: -len(".outcome")] + ".value"
 
         if os.path.exists(os.path.join(self._results, value)):
-            self._remote.upload(os.path.join(self._results, value), f"results/{value}")
+            self._objects.upload(os.path.join(self._results, value), f"results/{value}")
 
-        self._remote.upload(path, f"results/{name}")
+        self._objects.upload(path, f"results/{name}")
         self._sent[name] = found
         return True
 
