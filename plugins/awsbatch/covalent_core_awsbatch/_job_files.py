@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from covalent_core import Job
-from covalent_core._model.job import Value
 from covalent_core.backend import FOLDER, OUTCOME, Output, Unknown, fetch_results, read_outcome
 from covalent_core.errors import BackendUnreachableError
 from covalent_core_awsbatch._account import Account
@@ -42,7 +41,7 @@ class JobFiles:
         self._waits[who] = text
         self.job.report_waiting("; ".join(filter(None, self._waits.values())))
 
-    async def results(self, node_ids: Collection[int]) -> Mapping[str, Value]:
+    async def results(self, node_ids: Collection[int]) -> Mapping[str, bytes | Path]:
         """Return the result files of nodes; one that has not ended has none.
 
         Raises:

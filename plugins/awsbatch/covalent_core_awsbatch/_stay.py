@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
-from covalent_core._model.job import Value
 from covalent_core.backend import ENDED, OUTCOME, Look, Over, Unknown, read_outcome
 from covalent_core_awsbatch._account import Account
 from covalent_core_awsbatch._cancels import Order, is_ours
@@ -283,6 +283,6 @@ class Stay:
         )
 
 
-def ends_of(results: Mapping[str, Value]) -> list[str | None]:
+def ends_of(results: Mapping[str, bytes | Path]) -> list[str | None]:
     """Return by what the tasks were ended of which outcomes are there: one entry for each node."""
     return [read_outcome(file).ended_by for name, file in results.items() if name.endswith(OUTCOME)]
