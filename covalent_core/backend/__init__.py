@@ -1,6 +1,7 @@
 """What executors have in common: looks at jobs, orders to end them, claims, results, processes.
 
-Each name is loaded when it is first used. Imports `errors`, `hookspecs`, `_model`, `_runner` and `_home`.
+Each name is loaded when it is first used. Imports `errors`, `hookspecs`, `_model`, `_runner` and `_home`. Modules that
+say that they run on far sides need Python 3.8 and import only each other, `errors` and `_runner`.
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ import tempfile
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from covalent_core_slurm._files import LOOK, look_here, parse_look
 from covalent_core_slurm._script import quote_path
 from covalent_core_slurm.errors import SlurmRefusedError, SlurmUnreachableError
 
 if TYPE_CHECKING:
-    from covalent_core_ssh import SSHHost
+    from covalent_core_ssh import SSHConnection, SSHHost
 
 Progress = Callable[[int, int], None] | None
 
@@ -42,22 +42,6 @@ class Finished(NamedTuple):
     stderr: bytes
 
 
-class Shell(Protocol):
-    """What runs commands and carries files; an `SSHConnection` is one too."""
-
-    async def run(self, command: str, input: bytes | None = None) -> tuple[int, bytes, bytes]:
-        """Run a command and return its exit code, what it has written, and its errors."""
-
-    async def put(self, content: bytes | memoryview, path: str, progress: Progress = None) -> None:
-        """Write a file; when this returns, it is there as a whole."""
-
-    async def get(self, path: str, target: str, progress: Progress = None) -> None:
-        """Read a file into a local one."""
-
-    async def close(self) -> None:
-        """Leave it."""
-
-
 class LoginNode:
     """A machine with Slurm's commands, which sees the files of its jobs.
 
@@ -75,7 +59,7 @@ class LoginNode:
         self.is_here = host is None
         self._lost: tuple[type[Exception], ...] = ()
         self._refused: tuple[type[Exception], ...] = ()
-        self._shell = self._connect(host) if host else LocalShell()
+        self._shell: LocalShell | SSHConnection = self._connect(host) if host else LocalShell()
         self._path = f"PATH={quote_path(slurm_path)}:$PATH; export PATH; " if slurm_path else ""
         self.close = self._shell.close
 
@@ -140,7 +124,7 @@ class LoginNode:
 
         return parse_look(prefixes, finished.stdout.decode(errors="replace"))
 
-    def _connect(self, host: SSHHost) -> Shell:
+    def _connect(self, host: SSHHost) -> SSHConnection:
         # What SSH needs takes long to be imported, and on a login node nobody needs it.
         from covalent_core_ssh import SSHConnection, SSHError, SSHRefusedError
 
@@ -156,7 +140,7 @@ class LoginNode:
 
 
 class LocalShell:
-    """This machine as the login node."""
+    """This machine as the login node, with what is needed of an `SSHConnection`."""
 
     def __init__(self) -> None:
         self._processes = asyncio.Semaphore(MAX_PROCESSES)

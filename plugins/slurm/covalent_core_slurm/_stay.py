@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from covalent_core.backend import ENDED, OUTCOME, Alive, Outcome, Over, end_gracefully, read_outcome
+from covalent_core.backend import ENDED, OUTCOME, Alive, Over, end_gracefully, read_outcome
 from covalent_core_slurm._answers import JobRecord
 from covalent_core_slurm._cancels import Order
 from covalent_core_slurm._cluster import Cluster
@@ -140,10 +140,8 @@ def may_have_begun(record: JobRecord) -> bool:
 
 def _was_ended(results: Mapping[str, bytes | Path]) -> bool:
     """Return whether a task was ended, or may have been: with `ct.checkpoint()` it ends itself when it is told to."""
-    return any(_is_of_others(read_outcome(file)) for name, file in results.items() if name.endswith(OUTCOME))
-
-
-def _is_of_others(outcome: Outcome) -> bool:
-    # A runner of an older version says it in words alone.
-    killed = (outcome.error or "").startswith("the process of the task was ended by signal 9 ")
-    return outcome.status in ("TERMINATED", "CANCELLED") or outcome.ended_by in ("told", "signal 9") or killed
+    outcomes = [read_outcome(file) for name, file in results.items() if name.endswith(OUTCOME)]
+    return any(
+        outcome.status in ("TERMINATED", "CANCELLED") or outcome.ended_by in ("told", "signal 9")
+        for outcome in outcomes
+    )

@@ -113,7 +113,7 @@ class SSHExecutor(SSHHost):
         if answer["complete"]:
             return ""
 
-        return f"{self.place}, where the task ran, was booted since; {answer['log']}"
+        return f"{self.place}, where the task ran, was booted since, or its files were removed; {answer['log']}"
 
     @hookimpl
     async def fetch(self, job: Job, location: str) -> Results:

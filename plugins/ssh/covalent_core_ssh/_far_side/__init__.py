@@ -6,5 +6,5 @@ the files of the jobs and in /proc, so an agent may end at any time, and does wh
 as much as the first. The jobs live on.
 
 Beside the agent is the nursery: it has the runner in memory and forks a process for each job, which costs a tenth of
-starting an interpreter. It is the parent of the runners and tells the agent of each end.
+starting an interpreter. How processes and the files of jobs are looked at is the core's: its modules travel with these.
 """

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
+from typing import Optional
+
 from covalent_core.backend.job_folder import JobFolder
 from covalent_core.backend.last_words import said_after
 from covalent_core.backend.processes import ProcessHandle
@@ -20,7 +24,9 @@ def check_place(process: ProcessHandle) -> None:
 
 
 async def has_said_its_end(job: JobFolder, process: ProcessHandle) -> bool:
-    """Return when nothing of a job is alive: True if its runner has said so, False if its host was booted since.
+    """Return when nothing of a job is alive: True if its runner has said so.
+
+    It is False if its host was booted since, or if it has been released.
 
     Raises:
         ElsewhereError: It runs in another place.
@@ -32,6 +38,14 @@ async def has_said_its_end(job: JobFolder, process: ProcessHandle) -> bool:
         await process.wait()
 
         if process.place.is_here():
-            return await said_after(process, lambda: job.has_ended() or None, KILL_SECONDS)
+            return await said_after(process, partial(_said, job), KILL_SECONDS)
 
     return job.has_ended()
+
+
+def _said(job: JobFolder) -> Optional[bool]:
+    if job.has_ended():
+        return True
+
+    # Only a job that is known to be over is released, or one that was given up.
+    return None if os.path.isdir(job.path) else False
