@@ -70,10 +70,10 @@ ENDS = (
     End("repository does not exist", "there is no such image; look at container_image_uri", False),
     End("exec format error", "its image is for another architecture; set architecture=, or use another image", False),
     End("toomanyrequests", "the registry gives no more images for now; use one in Amazon ECR", True),
-    End("cannotpull", "its image could not be pulled", True),
     End(
         "no space left on device", "the disk of its machine is full; set ephemeral_storage=, or a larger volume", False
     ),
+    End("cannotpull", "its image could not be pulled", True),
     End("container overrides length", "what is sent along with the job is too long for ECS", False),
     End("resourceinitializationerror", "what it needs could not be made ready, such as its network or log group", True),
     End("executable file not found", "its image has no such interpreter; set python=, or use another image", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_work_is_one_sentence(
     aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path, case: str
 ) -> None:
-    import re
-
     changed, words = REFUSED[case]
     executor = AWSBatchExecutor(**options | changed, poll_freq=1.0)
     result = work.end(work.dispatch(executor, TASKS.quick, str(tmp_path), retries=0))

@@ -75,14 +75,8 @@ def test_two_hundred_lost_answers_under_cancels(aws: Aws, executor: AWSBatchExec
     for kind, settings in LOST.values():
         aws.fault("SubmitJob", kind, times=50, **settings)
 
-    singles = AWSBatchExecutor(**{**vars_of(executor), "pack": 1})
-
-    @ct.lattice(executor=singles)
-    def workflow(count: int) -> Any:
-        # Different grace periods are different job definitions: none of these jobs can share an array with another.
-        return [ct.electron(TASKS.work)(str(tmp_path), str(number)) for number in range(count)]
-
-    dispatch_ids = [ct.dispatch(workflow)(1) for _ in range(200)]
+    # Jobs of different dispatches are in no array.
+    dispatch_ids = [work.dispatch(executor, TASKS.work, str(tmp_path), str(number)) for number in range(200)]
     work.until_begun(tmp_path, 20, 120)
 
     for dispatch_id in dispatch_ids:
@@ -96,10 +90,6 @@ def test_two_hundred_lost_answers_under_cancels(aws: Aws, executor: AWSBatchExec
     assert aws.processes.by_job() == {}
     assert aws.objects(executor.s3_bucket_name) == []
     assert len(work.begun(tmp_path)) <= 200
-
-
-def vars_of(executor: AWSBatchExecutor) -> dict[str, Any]:
-    return {name: value for name, value in vars(executor).items() if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
