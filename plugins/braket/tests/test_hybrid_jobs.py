@@ -22,6 +22,7 @@ from covalent_core_braket import BraketExecutor, _hybrid_jobs, _rates
 from covalent_core_braket._states import OPEN
 
 SPEED = 20
+RESERVATION = "arn:aws:braket:us-east-1:123456789012:reservation/one"
 
 
 @pytest.fixture
@@ -87,6 +88,7 @@ def test_what_is_asked_for_is_what_the_options_say(account, options) -> None:
         hyperparameters={"depth": "3"},
         input_data={"points": f"s3://{account.bucket}/points"},
         output_s3_uri=f"s3://{account.bucket}/kept",
+        reservation_arn=RESERVATION,
         tags={"team": "blue"},
     )
     dispatch_id = dispatch(executor, lambda: 1)
@@ -110,6 +112,7 @@ def test_what_is_asked_for_is_what_the_options_say(account, options) -> None:
     assert job["hyperParameters"] == {"depth": "3"}
     assert job["inputDataConfig"][0]["channelName"] == "points"
     assert job["outputDataConfig"]["s3Path"] == f"s3://{account.bucket}/kept"
+    assert job["associations"] == [{"arn": RESERVATION, "type": "RESERVATION_TIME_WINDOW_ARN"}]
     assert job["tags"] == {"team": "blue", "covalent-core": name}
     # A ticket has no underscore, and what AWS takes as a name has 50 characters at most.
     assert len(name) <= 50
