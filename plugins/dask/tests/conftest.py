@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster, shared_cluster
-from probes import Stops, ending
+from cluster import Cluster, kill, shared_cluster
+from probes import Stops, arguments_of, ending
 
 from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
@@ -40,6 +40,11 @@ def own_cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 
     for cluster in clusters:
         cluster.stop()
+
+    # What a test that has failed has left: agents and runners have its folder in their command.
+    for process in Path("/proc").glob("[0-9]*"):
+        if any(str(tmp_path) in argument for argument in arguments_of(int(process.name))):
+            kill([int(process.name)])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from signal import SIGKILL, SIGSTOP
 from typing import Any
 
@@ -67,15 +68,60 @@ def test_a_task_waits_in_words(own_cluster, home, tmp_path) -> None:
     work.check_completed(dispatch_id)
 
 
-def test_the_seeds_workflow_is_stopped(scheduler, home, tmp_path) -> None:
-    """Ten tasks run, one waits for one of them; afterwards nothing ticks."""
-    work = Work(tmp_path / "a", scheduler)
-    names = [f"task{number}" for number in range(10)]
-    dispatch_id = work.start(*names)
-    work.until_begun(*names)
-    assert len(work.living()) == 20
+def test_a_workflow_with_the_executor_of_the_configuration_is_stopped(scheduler, home, tmp_path) -> None:
+    """Eleven tasks run at once, one needs one of them, and one that: afterwards nothing ticks."""
+    ticks = tmp_path / "ticks"
+    options = f'scheduler_address = "{scheduler}"\nworkdir = "{tmp_path / "far"}"\ngrace = 0.5\n'
+    (tmp_path / "config.toml").write_text(f"[executors.dask]\n{options}")
+    task_1, task_2, task_3 = (ct.electron(task) for task in ticking_tasks(str(ticks)))
+
+    @ct.lattice(executor="dask")
+    def workflow(x):
+        res_2 = task_2(task_1(10), x)
+
+        for _ in range(10):
+            task_1(10)
+
+        task_3(res_2)
+
+    dispatch_id = ct.dispatch(workflow)(5)
+    wait_until(lambda: ticks.exists() and len(set(ticks.read_text().split())) == 11, 60)
+    processes = [int(pid) for pid in set(ticks.read_text().split())]
     assert ct.cancel(dispatch_id)
-    work.check_cancelled(dispatch_id)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
+    assert result.status == Status.CANCELLED
+    size = ticks.stat().st_size
+    assert not any(map(alive, processes))
+    time.sleep(0.5)
+    assert ticks.stat().st_size == size
+
+
+def ticking_tasks(file: str) -> tuple[Callable[..., Any], ...]:
+    def tick(seconds):
+        import os
+        import time
+
+        end = time.monotonic() + seconds
+
+        while time.monotonic() < end:
+            with open(file, "a") as ticks:
+                ticks.write(f"{os.getpid()}\n")
+
+            time.sleep(0.05)
+
+    def task_1(x):
+        tick(x)
+        return x
+
+    def task_2(a, b):
+        tick(a + b)
+        return a + b
+
+    def task_3(a):
+        tick(2)
+        return a**2
+
+    return task_1, task_2, task_3
 
 
 @pytest.mark.parametrize("cancel", [False, True])

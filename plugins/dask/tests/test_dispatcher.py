@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
 from cluster import Cluster, ours
 from probes import kill_dispatcher, wait_until
 from work import Work, handle, waiting
@@ -32,6 +33,7 @@ def test_a_job_that_waits_in_dask_is_held_for_the_next_dispatcher(own_cluster, h
     assert work.begun() == ["first", "second"]
 
 
+@pytest.mark.long("kills eight dispatchers, one after the other")
 def test_killed_at_any_moment_it_begins_once_and_leaves_nothing_at_the_scheduler(own_cluster, home, tmp_path) -> None:
     cluster: Cluster = own_cluster()
     cluster.start()
