@@ -158,7 +158,7 @@ def _note_signal(home: Home, process: DetachedProcess) -> None:
     signum = -(process.poll() or 0)
 
     if signum > 0 and signum not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        _failures.note(home, signal.Signals(signum).name)
+        _failures.note(home, f"signal {signum}, {signal.strsignal(signum)}")
 
 
 def _failure(home: Home) -> str:
