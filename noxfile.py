@@ -29,11 +29,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 # The plugins last: what they leave out is said at the end.
-nox.options.sessions = ["lint", "types", "tests", "package", "plugins"]
+nox.options.sessions = ["lint", "types", "tests", "oldest", "package", "plugins"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
+
+#: The executor that the documentation shows for containers.
+DOCKER = Path("examples", "docker")
 
 #: What is worth a look when the tests have become slow.
 SLOWEST = "--durations=10"
@@ -44,10 +47,23 @@ SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 #: Those of the plugins wait even more, for hosts and clusters, and the suite for executors is most of them.
 SUITES_SIDE_BY_SIDE = ("--numprocesses=10", "--dist=load", "--maxschedchunk=1", "--no-loadscope-reorder")
 
-#: What is installed is all there, and comes from the wheels.
+#: Amazon's SDK wants exactly this one; no other dependency has a lower end at which anything is written differently.
+OLDEST_PICKLER = "cloudpickle==2.2.1"
+
+#: What has to do with pickles, of the core's tests: both ends of a pickle, and the wire between.
+PICKLING_TESTS = ("tests/compose", "tests/runner")
+
+#: Dask wants cloudpickle 3 or newer and Amazon's SDK exactly 2.2.1: no environment has both.
+APART = "covalent_core_dask-"
+
+#: What is installed is all there, and comes from the wheels. The SDK is a new one: an installer that finds no way to
+#: have both would take one of years ago, and say nothing.
 CHECK_INSTALLED = """
 import pathlib, sys
 from importlib import import_module, metadata
+
+for distribution in metadata.distributions(name="amazon-braket-sdk"):
+    assert [int(part) for part in distribution.version.split(".")[:2]] >= [1, 127], distribution.version
 
 for distribution in metadata.distributions():
     if distribution.name.startswith("covalent-core"):
@@ -71,10 +87,12 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of the packages."""
     install_groups(session, "lint", "test")
-    install_all(session)
+    session.install("--editable", ".")
     session.run("mypy", *session.posargs)
 
     for plugin in PLUGINS:
+        install_plugin(session, plugin)
+
         with session.chdir(plugin):
             session.run("mypy", *session.posargs)
 
@@ -85,6 +103,14 @@ def tests(session: nox.Session) -> None:
     install_groups(session, "test")
     session.install("--editable", ".")
     session.run("pytest", *SIDE_BY_SIDE, SLOWEST, *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Run the tests of the core that pickle, or those named, with the oldest cloudpickle that it takes."""
+    install_groups(session, "test")
+    session.install("--editable", ".", OLDEST_PICKLER)
+    session.run("pytest", *SIDE_BY_SIDE, SLOWEST, *(session.posargs or PICKLING_TESTS))
 
 
 @nox.session
@@ -111,12 +137,31 @@ def plugins(session: nox.Session) -> None:
     chosen = [plugin for plugin in PLUGINS if not named or plugin.name in named]
     left = provide_programs(session, chosen)
     install_groups(session, "test")
-    install_all(session)
 
     for plugin in chosen:
+        install_plugin(session, plugin)
+
         with session.chdir(plugin):
             session.run("pytest", *SUITES_SIDE_BY_SIDE, SLOWEST, *session.posargs[len(named) :])
 
+    say_what_is_left_out(session, left)
+
+
+@nox.session
+def containers(session: nox.Session) -> None:
+    """Run the suite for executors with the example for Docker, against a daemon of its own, which needs root."""
+    left = provide_programs(session, [DOCKER])
+    install_groups(session, "test")
+    session.install("--editable", ".", "--editable", str(DOCKER.absolute()))
+
+    with session.chdir(DOCKER):
+        session.run("pytest", *SUITES_SIDE_BY_SIDE, SLOWEST, *session.posargs)
+
+    say_what_is_left_out(session, left)
+
+
+def say_what_is_left_out(session: nox.Session, left: str | None) -> None:
+    """Let a complete run fail if anything was left out, any other end with the sentence about it."""
     if left and is_complete_run():
         session.error(left)
     elif left:
@@ -155,7 +200,7 @@ def package(session: nox.Session) -> None:
 
 def build_and_try(session: nox.Session, folder: Path) -> None:
     """Build the distributions in `folder`, install the wheels there and use them from an empty home."""
-    fresh, home, dist = folder / "fresh", folder / "home", folder / "dist"
+    fresh, apart, home, dist = folder / "fresh", folder / "apart", folder / "home", folder / "dist"
     example = Path("examples", "two_tasks.py").absolute()
 
     session.install("build[uv]")
@@ -164,9 +209,9 @@ def build_and_try(session: nox.Session, folder: Path) -> None:
     for plugin in PLUGINS:
         session.run("python", "-m", "build", "--installer", "uv", "--wheel", "--outdir", str(dist), str(plugin))
 
-    session.run("python", "-m", "venv", str(fresh))
-    session.run(str(fresh / "bin" / "pip"), "install", "--quiet", *map(str, dist.glob("*.whl")), external=True)
-
+    together = [str(wheel) for wheel in dist.glob("*.whl") if not wheel.name.startswith(APART)]
+    install_wheels(session, fresh, together)
+    install_wheels(session, apart, ["--find-links", str(dist), *map(str, dist.glob(f"{APART}*"))])
     home.mkdir()
     nothing_set = {name: None for name in os.environ if name.startswith(("COVALENT_CORE_", "XDG_", "PYTHON"))}
     environment = {**nothing_set, "HOME": str(home), "COVALENT_CORE_IDLE_SECONDS": "1"}
@@ -177,6 +222,8 @@ def build_and_try(session: nox.Session, folder: Path) -> None:
         [str(fresh / "bin" / "python"), str(example)],
         [str(fresh / "bin" / "covalent-core"), "list"],
         [str(fresh / "bin" / "covalent-core"), "executors"],
+        [str(apart / "bin" / "python"), "-c", CHECK_INSTALLED],
+        [str(apart / "bin" / "covalent-core"), "executors"],
     )
 
     with session.chdir(home):
@@ -184,11 +231,25 @@ def build_and_try(session: nox.Session, folder: Path) -> None:
             session.run(*command, env=environment, external=True)
 
 
-def install_all(session: nox.Session) -> None:
-    """Install the core and all plugins as they are in the checkout."""
-    session.install(*(part for folder in [Path(), *PLUGINS] for part in ("--editable", str(folder.absolute()))))
+def install_wheels(session: nox.Session, environment: Path, what: list[str]) -> None:
+    """Install wheels in a new environment."""
+    session.run("python", "-m", "venv", str(environment))
+    session.run(str(environment / "bin" / "pip"), "install", "--quiet", *what, external=True)
 
 
 def install_groups(session: nox.Session, *groups: str) -> None:
     """Install what pyproject.toml lists under the names of these dependency groups."""
     session.install(*nox.project.dependency_groups(PROJECT, *groups))
+
+
+def install_plugin(session: nox.Session, plugin: Path) -> None:
+    """Install the core and a plugin as they are in the checkout, with what it stands on and what its tests need.
+
+    One plugin after the other in one environment, for no environment can have all of them: see `APART`.
+    """
+    project = nox.project.load_toml(plugin / "pyproject.toml")
+    needs = project["project"]["dependencies"]
+    below = [other for other in PLUGINS if any(need.startswith(f"covalent-core-{other.name}") for need in needs)]
+    groups = ["test"] if "test" in project.get("dependency-groups", {}) else []
+    ours = (part for folder in [Path(), *below, plugin] for part in ("--editable", str(folder.absolute())))
+    session.install(*ours, *(nox.project.dependency_groups(project, *groups) if groups else []))

@@ -145,19 +145,26 @@ def _executors(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from covalent_core._executors.installed import installed
+    from covalent_core._executors.installed import installed, load_class
+    from covalent_core.errors import ExecutorPluginError
 
     table = Table("name", "class", "package")
+    problems = []
 
     for point in installed().values():
         package = point.dist.metadata if point.dist else None
         table.add_row(point.name, point.value, f"{package['Name']} {package['Version']}" if package else "")
 
-    Console().print(table)
+        try:
+            load_class(point.name)
+        except ExecutorPluginError as error:
+            problems.append(str(error))
+
+    Console().print(table, *problems, sep="\n", markup=False)
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from covalent_core._dispatch.dispatcher import Dispatcher
+    from covalent_core._dispatch.serving import serve
     from covalent_core._home import find_home
     from covalent_core._lock import last_holder, this_process
 
@@ -167,7 +174,7 @@ def _serve(options: argparse.Namespace) -> None:
     home = find_home()
 
     try:
-        served = Dispatcher(home, idle_seconds=options.idle_seconds).serve()
+        served = serve(home, idle_seconds=options.idle_seconds)
     except CovalentError:
         raise
     except Exception:

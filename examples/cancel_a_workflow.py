@@ -48,9 +48,10 @@ def children(pid):
 
 
 dispatch_id = ct.dispatch(workflow)(5)
-time.sleep(2)
-result = ct.get_result(dispatch_id)
-processes = task_processes(result)
+
+while not (processes := task_processes(result := ct.get_result(dispatch_id))):
+    time.sleep(0.1)
+
 print(result)
 print(f"Running now: processes {', '.join(processes)}\n")
 

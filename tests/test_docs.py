@@ -18,6 +18,7 @@ import pytest
 
 from covalent_core import Status, _cli, errors, hookspecs
 from covalent_core._dispatch.steps import JobRun
+from covalent_core._executors.bound import check_hooks
 from covalent_core._local.executor import LocalExecutor
 
 if sys.version_info >= (3, 11):
@@ -189,6 +190,25 @@ def test_the_examples_run(home: Path, tmp_path: Path) -> None:
     assert ran.stdout == "25\n", ran.stdout + ran.stderr
 
 
+#: Where the files are that pages show, and that are run as they are there.
+SHOWN = {"containers.md": ROOT / "examples" / "docker", "writing-an-executor.md": ROOT / "tests" / "plugins"}
+
+
+@pytest.mark.parametrize("page", SHOWN)
+def test_a_file_that_a_page_shows_is_the_one_that_is_tested(page: str) -> None:
+    shown = {block.file: block.text.partition("\n")[2] for block in blocks(DOCS / page) if block.file}
+    modules = [name for name in shown if name.endswith(".py") and not name.startswith("test_")]
+
+    assert modules
+
+    for name in modules:
+        assert shown[name] == (SHOWN[page] / name).read_text()
+
+    # Of a project file, what others write differently is left out.
+    found = SHOWN[page] / "pyproject.toml"
+    assert not found.exists() or found.read_text().startswith(shown["pyproject.toml"])
+
+
 # --- what is quoted ----------------------------------------------------------------------------------------------
 
 
@@ -198,6 +218,15 @@ def test_every_hook_has_a_heading_with_its_signature(hook: str) -> None:
     page = (DOCS / "writing-an-executor.md").read_text()
 
     assert f"\n### `{hook}({arguments})`\n" in page
+
+
+def test_the_skeleton_is_an_executor_with_the_required_hooks() -> None:
+    scope: dict[str, type] = {}
+    exec(blocks(DOCS / "writing-an-executor.md")[0].text, scope)
+    skeleton = scope["SkeletonExecutor"]()
+
+    check_hooks(skeleton)
+    assert [name for name in vars(type(skeleton)) if name in HOOKS] == list(hookspecs.REQUIRED)
 
 
 def test_the_required_hooks_are_named() -> None:

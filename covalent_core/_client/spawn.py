@@ -35,9 +35,12 @@ class Started:
 
     def may_take_lock(self, home: Home) -> bool:
         """Return whether it is still starting. One that has had the lock is ending, and how long that takes is open."""
+        return self.process.poll() is None and not self.has_served(home) and time.monotonic() - self.at < START_SECONDS
+
+    def has_served(self, home: Home) -> bool:
+        """Return whether it was the last to have the lock."""
         holder = last_holder(home)
-        has_had_it = holder is not None and holder.pid == self.process.pid
-        return self.process.poll() is None and not has_had_it and time.monotonic() - self.at < START_SECONDS
+        return holder is not None and holder.pid == self.process.pid
 
 
 #: What this process has started last, by the folder of the home.
@@ -55,6 +58,10 @@ def start_dispatcher(home: Home) -> None:
         return
 
     home.create()
+
+    if started is not None:
+        _note_signal(home, started)
+
     command = [sys.executable, "-m", "covalent_core", "serve", "--idle-seconds", _idle_seconds()]
 
     with open_private(home.log, "ab") as log:
@@ -89,10 +96,10 @@ def ensure_dispatcher(home: Home) -> None:
                 return
         elif _has_failed(home, before) or time.monotonic() > deadline:
             raise DispatcherError(_failure(home))
-        elif _failures.are_repeated(home):
+        elif failures := _failures.repeated(home):
             raise DispatcherError(
-                f"the dispatcher of {home.folder} fails each time it is started; the next call tries again. "
-                f"{_end_of_log(home)}"
+                f"the dispatcher of {home.folder} fails each time it is started ({failures}); the next call tries "
+                f"again. {_end_of_log(home)}"
             )
 
         start_dispatcher(home)
@@ -147,6 +154,16 @@ def _has_failed(home: Home, before: Started | None) -> bool:
     """Return whether what was started since has ended with an error, which it would do again; not if it was killed."""
     started = _started.get(home.folder)
     return started is not None and started is not before and (started.process.poll() or 0) > 0
+
+
+def _note_signal(home: Home, started: Started) -> None:
+    """Note it if a dispatcher was ended by a signal that is no order to end, and no kill of one that served."""
+    signum = -(started.process.poll() or 0)
+    # Who kills one that serves wants to see it come back, however often.
+    orders = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *([signal.SIGKILL] if started.has_served(home) else [])}
+
+    if signum > 0 and signum not in orders:
+        _failures.note(home, f"signal {signum}, {signal.strsignal(signum)}")
 
 
 def _failure(home: Home) -> str:

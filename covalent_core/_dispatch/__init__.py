@@ -1,4 +1,4 @@
 """The dispatcher: it takes dispatches up, walks their graphs and takes each job through its steps to its end.
 
-Others use `dispatcher`. Imports `_store`, `_executors`, `_model`.
+Others use `serving`. Imports `_store`, `_executors`, `_model`.
 """

@@ -76,6 +76,10 @@ class Attempts:
         if self._scope is not None:
             self._scope.deadline = min(self._scope.deadline, current_time() + self._seconds())
 
+    def go_on(self) -> None:
+        """Make attempts as if nobody had given anything up: that is said of single nodes, and others are left."""
+        self._given_up_by = None
+
     async def pause(self, seconds: float) -> None:
         """Wait, unless somebody asks for the next attempt now."""
         with move_on_after(seconds):

@@ -132,6 +132,8 @@ class Calls:
             with self.interruptible():
                 await sleep(seconds)
 
+            self.raise_if_cancelled()
+
         raise AssertionError("the pauses do not end")
 
     def report_waiting(self, text: str) -> None:

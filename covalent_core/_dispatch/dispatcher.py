@@ -13,19 +13,16 @@ from typing import IO
 import anyio
 from anyio import create_task_group, move_on_after, open_signal_receiver, to_thread, wait_readable
 
-from covalent_core import _failures
 from covalent_core._dispatch.shared import SharedExecutor
 from covalent_core._dispatch.stalls import Stalls
 from covalent_core._dispatch.walk import Walk
 from covalent_core._home import Home
-from covalent_core._lock import TASK_MARK, is_part_of_task, take_lock, this_process
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
 from covalent_core._store.orders import request_cancel
 from covalent_core._store.store import Store
 from covalent_core.backend.results import sweep_results
-from covalent_core.errors import DispatcherError
 
 log = logging.getLogger(__name__)
 
@@ -37,49 +34,33 @@ class Dispatcher:
     """Walks the dispatches of one store. There is at most one per store at any time."""
 
     def __init__(self, home: Home, *, idle_seconds: float | None = None) -> None:
-        """Prepare; nothing is touched before `serve`.
+        """Prepare, for whoever holds the lock of `home`; nothing is touched before `run`.
 
         Args:
             idle_seconds: End after so long without a dispatch. None: never.
         """
+        #: Whether it has ended because it was told to, by SIGTERM or SIGINT.
+        self.told_to_end = False
         self._home = home
         self._idle_seconds = idle_seconds
         self._walks: dict[str, Walk] = {}
         self._executors: dict[ExecutorSpec, SharedExecutor] = {}
         self._last_order = 0
 
-    def serve(self) -> bool:
-        """Serve until idle for long enough or told to end by SIGTERM or SIGINT.
-
-        Returns:
-            False if another dispatcher serves this store already.
+    def run(self) -> None:
+        """Walk what there is to walk until idle for long enough, or told to end.
 
         Raises:
-            DispatcherError: This process is part of a task.
             StoreError: The store cannot be used where it is.
         """
-        if is_part_of_task():
-            raise DispatcherError(
-                f"{this_process()} cannot be the dispatcher of {self._home.folder}: it is part of a task "
-                f"({TASK_MARK} is set), and would end with it; start it outside of tasks"
-            )
+        # Turns of the event loop are most of what a dispatcher does, and uvloop's are cheaper.
+        anyio.run(self._run, backend_options={"use_uvloop": True})
 
-        self._home.create()
+    def has_work(self) -> bool:
+        """Return whether there is a dispatch that has not ended."""
+        return Store(self._home).has_unfinished()
 
-        while (lock := take_lock(self._home)) is not None:
-            with lock, _failures.noted(self._home):
-                # Turns of the event loop are most of what a dispatcher does, and uvloop's are cheaper.
-                anyio.run(self._serve, backend_options={"use_uvloop": True})
-
-            # A dispatch stored after the last look and before the lock was given back would wait for nobody.
-            if self._idle_seconds is None or self._told or not Store(self._home).has_unfinished():
-                return True
-
-        return False
-
-    async def _serve(self) -> None:
-        self._told = False
-        self._walks, self._executors = {}, {}
+    async def _run(self) -> None:
         self._journal = Journal(Store(self._home))
         self._journal.on_order = self._on_order
         self._last_order = self._journal.last_order()
@@ -89,9 +70,9 @@ class Dispatcher:
             self._tasks.start_soon(self._journal.run, name="journal")
             self._tasks.start_soon(self._end_when_told, name="signals")
             self._tasks.start_soon(Stalls(self._journal).run, name="stalls")
-            self._tasks.start_soon(self._serve_until_idle, name="watch")
+            self._tasks.start_soon(self._run_until_idle, name="watch")
 
-    async def _serve_until_idle(self) -> None:
+    async def _run_until_idle(self) -> None:
         with open_bell(self._home) as self._bell:
             await self._watch(self._bell)
 
@@ -196,7 +177,7 @@ class Dispatcher:
         with open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for signum in signals:
                 log.info("ending on %s; what runs goes on and is taken up by the next dispatcher", signum.name)
-                self._told = True
+                self.told_to_end = True
                 self._tasks.cancel_scope.cancel()
 
 

@@ -255,19 +255,31 @@ class JobRun:
         """Return when the executor has confirmed that nothing of the job is alive; try until it has."""
         self._come(False)
 
-        try:
-            await self._compute.end()
-        except GivenUp as words:
-            await self.ends.store_given_up(self.ends.stopped, str(words))
+        while True:
+            try:
+                await self._compute.end()
+                break
+            except GivenUp as words:
+                await self._store_given_up(self.ends.stopped, words)
+
+            # Before nodes that nobody has given up start again, this job must have ended.
+            if not self.ends.open:
+                break
 
         self._give_slot_back()
+
+    async def _store_given_up(self, node_ids: Collection[int], words: GivenUp) -> None:
+        await self.ends.store_given_up(node_ids, str(words))
+
+        if self.ends.open:
+            self.attempts.go_on()
 
     async def cancel_members(self, node_ids: Collection[int]) -> None:
         """End some nodes of a pack while the others go on."""
         try:
             await self.attempts.make(partial(self._cancel_members_once, node_ids))
         except GivenUp as words:
-            await self.ends.store_given_up(node_ids, str(words))
+            await self._store_given_up(node_ids, words)
 
     async def _cancel_members_once(self, node_ids: Collection[int]) -> None:
         job, executor = self.job, await self._executor.bound()

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-import mmap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from anyio import sleep, to_thread
 from anyio.abc import TaskGroup
 
+from covalent_core._dispatch.contents import open_payload, task_call
 from covalent_core._dispatch.graph import WalkGraph, WalkNode
 from covalent_core._dispatch.packs import into_jobs
 from covalent_core._dispatch.shared import SharedExecutor
 from covalent_core._dispatch.steps import JobRun
 from covalent_core._dispatch.sublattices import own_end, stopped_end
-from covalent_core._model.graph import ExecutorSpec, Role
-from covalent_core._model.job import DEFAULT_GRACE, Job, TaskCall, Value
+from covalent_core._model.graph import ExecutorSpec
+from covalent_core._model.job import DEFAULT_GRACE, Job, TaskCall
 from covalent_core._model.status import Status
 from covalent_core._stops import stop
 from covalent_core._store.database import is_broken, is_transient, now
@@ -50,6 +49,7 @@ class Walk:
         on_child: Callable[[], None],
     ) -> None:
         self.dispatch_id = str(stored.dispatch.dispatch_id)
+        self._lattice = str(stored.dispatch.name)
         self.parent = (stored.dispatch.parent_dispatch_id, stored.dispatch.parent_node_id)
         self.timeout = stored.dispatch.timeout
         self.deadline = None if self.timeout is None else (stored.dispatch.started or now()) + self.timeout
@@ -160,7 +160,9 @@ class Walk:
 
             first = members[0]
             ticket = f"ct-{self.dispatch_id.replace('-', '')}-{first.node_id}-{first.jobs}"
-            job = Job(self.dispatch_id, ticket, first.attempt, tuple(map(self._task_call, members)))
+            job = Job(
+                self.dispatch_id, ticket, first.attempt, tuple(map(self._task_call, members)), lattice=self._lattice
+            )
             self._submit(members, job)
 
     async def _start_later(self, node: WalkNode) -> None:
@@ -176,9 +178,10 @@ class Walk:
 
     def _resume(self, row: Any, members: list[int]) -> None:
         nodes = [self._graph.nodes[node_id] for node_id in members]
-        job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)))
+        job = Job(self.dispatch_id, row.ticket, row.attempt, tuple(map(self._task_call, nodes)), lattice=self._lattice)
         job.location, job.job_handle = row.location, row.handle
-        payload = None if row.payload is None or row.location is not None else self._open(row.payload)
+        needs_payload = row.payload is not None and row.location is None
+        payload = open_payload(self._journal.store.home.folder, row.payload) if needs_payload else None
         # One that is NEW_OBJECT again is to be given to another job; one with a dispatch of its own needs this no more.
         closed = {node.node_id for node in nodes if node.status.terminal or node.status == Status.NEW_OBJECT}
         closed |= {node_id for node_id in members if self._job_of[node_id] != row.ticket}
@@ -229,31 +232,7 @@ class Walk:
             run.give_up(self._forced)
 
     def _task_call(self, node: WalkNode) -> TaskCall:
-        assert node.function is not None and node.call is not None
-        resolve = self._journal.store.values.resolve
-        sources = {*node.function_sources, *node.call_sources}
-        inputs = {source: self._graph.nodes[source].output for source in sources}
-        return TaskCall(
-            node.node_id,
-            node.name,
-            resolve(self._functions[node.function]),
-            resolve(node.call),
-            node.function_sources,
-            node.call_sources,
-            {source: resolve(value) for source, value in inputs.items() if value is not None},
-            sorted(node.sources),
-            node.attempt,
-            node.options.get("timeout"),
-            node.options.get("fresh", False),
-            node.role == Role.SUBLATTICE,
-        )
-
-    def _open(self, payload: Value) -> bytes | memoryview:
-        if isinstance(payload, bytes):
-            return payload
-
-        with open(self._journal.store.home.folder / Path(payload), "rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return task_call(node, self._graph.nodes, self._functions, self._journal.store.values)
 
     # --- what a job tells its owner ------------------------------------------------------------------------------
 

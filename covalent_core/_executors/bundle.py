@@ -80,7 +80,8 @@ def runner_zip(*, composing: bool) -> bytes:
 def pack(job: Job) -> bytes | memoryview:
     """Return the bundle of `job`, a memory-mapped view where it is large."""
     spec = job.spec
-    large = sum(size_of(*value) for value in spec["values"].values()) > IN_MEMORY_BYTES
+    travelling = {} if job.values_folder else spec["values"]
+    large = sum(size_of(*value) for value in travelling.values()) > IN_MEMORY_BYTES
 
     if not large:
         buffer = io.BytesIO()
@@ -97,8 +98,11 @@ def _write_bundle(buffer: IO[bytes], job: Job, spec: dict[str, Any]) -> None:
     buffer.write(runner_zip(composing=any(task.graph for task in job.tasks)))
 
     with zipfile.ZipFile(buffer, "a") as bundle:
-        packed = {key: _add_value(bundle, f"values/{key}", *value) for key, value in spec["values"].items()}
-        bundle.writestr("call", pickle.dumps({**spec, "values": packed}))
+        if not job.values_folder:
+            packed = {key: _add_value(bundle, f"values/{key}", *value) for key, value in spec["values"].items()}
+            spec = {**spec, "values": packed}
+
+        bundle.writestr("call", pickle.dumps(spec))
         bundle.writestr("job.json", json.dumps({**job.order, "grace": job.grace}))
 
 

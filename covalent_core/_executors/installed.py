@@ -43,7 +43,10 @@ def load_class(name: str) -> type:
     try:
         loaded: type = _entry_points()[name].load()
     except Exception as error:
-        raise ExecutorPluginError(f"executor {name!r} cannot be loaded: {error!r}; reinstall its plugin") from error
+        raise ExecutorPluginError(
+            f"executor {name!r} cannot be loaded: {error!r}; repair {_entry_points()[name].module} or install what it "
+            f"imports; a dispatcher that began before that is ended with: covalent-core stop"
+        ) from error
 
     return loaded
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
@@ -103,6 +104,11 @@ def _configured(executor: str) -> dict[str, Any]:
 
 def _dump(cls: type, name: str, annotation: Any, value: Any) -> str:
     from pydantic_core import to_json
+
+    if isinstance(value, Iterator):
+        raise ExecutorOptionError(
+            f"option {name!r} of {cls.__name__} is {value!r}, which cannot be stored: it can be read once only"
+        )
 
     try:
         # As constants: JSON of its own accord has no infinity.

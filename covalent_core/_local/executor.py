@@ -68,6 +68,7 @@ class LocalExecutor:
         self._outcomes: dict[str, dict[str, Value]] = {}
         self._idle: list[Worker] = [Worker(self.python, self._jobs)]
         self._running: dict[str, Job] = {}
+        self._fallen: dict[str, Worker] = {}
         self._lost: dict[str, ProcessHandle] = {}
         self._watch = AsyncExitStack()
         tasks = await self._watch.enter_async_context(create_task_group())
@@ -191,14 +192,15 @@ class LocalExecutor:
     async def release(self, job: Job) -> None:
         self._payloads.pop(job.ticket, None)
         self._outcomes.pop(job.ticket, None)
+        self._fallen.pop(job.ticket, None)
 
         if job.ticket in self._done:
             self._done.pop(job.ticket).send(release=job.ticket)
 
-        members = (f".{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
         if job.ticket in self._lost:
             remove(self._jobs / self._lost.pop(job.ticket).tag, [ENDED])
 
+        members = (f".{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
         remove(self._jobs / job.ticket, [".call", ".cancel", ".process", ".ended", *members])
 
     def _offer(self, job: Job, location: str, call: bytes) -> Worker:
@@ -232,8 +234,9 @@ class LocalExecutor:
         return job.ticket in self._done or os.path.lexists(f"{location}.ended")
 
     async def _how_lost(self, job: Job, location: str, job_handle: str) -> str:
-        process = self._lost[job.ticket] = ProcessHandle.parse(job_handle)
-        return await how_lost(process, self._jobs, location, job.grace + KILL_SECONDS)
+        process, worker = ProcessHandle.parse(job_handle), self._fallen.get(job.ticket)
+        self._lost[job.ticket] = process
+        return await how_lost(process, worker, self._jobs, location, job.grace + KILL_SECONDS)
 
     async def _until_ended(self, job: Job) -> bool:
         """Wait for the word of the job's worker and take the worker back; return False if its supervisor is gone."""
@@ -244,6 +247,7 @@ class LocalExecutor:
                 answer, record = await worker.receive(job.ticket)
             except EOFError:
                 worker.close()
+                self._fallen[job.ticket] = worker
                 self._busy.pop(job.ticket, None)
                 return False
 

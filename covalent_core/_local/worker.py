@@ -28,9 +28,11 @@ class Worker:
 
     Attributes:
         handle: The job handle of what it runs.
+        python: Its interpreter.
     """
 
     def __init__(self, python: str, folder: Path) -> None:
+        self.python = python
         tag = f"{own_tag()}-{uuid.uuid4().hex[:12]}"
         self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
@@ -85,6 +87,11 @@ class Worker:
 
             if answer["ticket"] == ticket:
                 return answer, record
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it has ended, if it has: zero or more where nothing of it is left, less where a signal has ended it."""
+        return self._process.poll()
 
     def close(self) -> None:
         self._line.close()

@@ -80,8 +80,12 @@ class Job:
         workdir: The directory in which the tasks run, seen from where the runner is started; an executor may set it in
             `pickle`. Default: there.
         environment: Environment variables for the tasks; an executor may set it in `pickle`.
+        values_folder: The absolute path of a folder where the tasks run. If an executor sets it in `pickle`, the values
+            that are files do not travel in the bundle; they must be there, under the names of `value_files`, when the
+            job starts.
         location: What `upload` returned, once it has.
         job_handle: What `provision` returned, once it has.
+        lattice: The name of the lattice, for people who look at the backend.
     """
 
     dispatch_id: str
@@ -91,8 +95,10 @@ class Job:
     grace: float = DEFAULT_GRACE
     workdir: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    values_folder: str = ""
     location: str | None = None
     job_handle: str | None = None
+    lattice: str = ""
     _cancel_reason: str | None = field(default=None, repr=False)
     _bar: bool = field(default=False, repr=False)
     _siblings: Callable[[], int] = field(default=lambda: 0, repr=False)
@@ -116,6 +122,11 @@ class Job:
     def cancel_requested(self) -> bool:
         """Whether this job has been cancelled; once True it stays so."""
         return self._cancel_reason is not None
+
+    @property
+    def cancel_reason(self) -> str:
+        """Why this job has been cancelled, as the core shows it; empty if it has not been."""
+        return self._cancel_reason or ""
 
     @property
     def barred(self) -> bool:
@@ -171,6 +182,11 @@ class Job:
         self._take(results)
 
     @property
+    def value_files(self) -> dict[str, Path]:
+        """The values that are files, each under a name that no other one of this job has."""
+        return {f"{key}.value": value for key, value in self._values().items() if isinstance(value, Path)}
+
+    @property
     def order(self) -> dict[str, Any]:
         """What the supervisor of the runner has to know, without opening the job."""
         order: dict[str, Any] = {"ticket": self.ticket, "node_ids": self.node_ids, "python": PYTHON}
@@ -181,32 +197,46 @@ class Job:
     @property
     def spec(self) -> dict[str, Any]:
         """The job in plain built-in types, as the runner reads it. Values above a size are paths of files."""
-        values: dict[int | str, tuple[str, Any]] = {}
-        functions: dict[Value, str] = {}
-
-        for task in self.tasks:
-            # Nodes that are packed together often call the same function.
-            key = functions.setdefault(task.function, f"function-{task.node_id}")
-            values[key] = _plain(task.function)
-            values[f"call-{task.node_id}"] = _plain(task.call)
-            values.update((node_id, _plain(value)) for node_id, value in task.inputs.items())
-
+        functions = self._functions()
         return {
             "dispatch_id": self.dispatch_id,
             "ticket": self.ticket,
             "python": PYTHON,
             "workdir": self.workdir,
             "environment": self.environment,
-            "values": values,
+            "values": {key: self._plain(key, value) for key, value in self._values().items()},
             "tasks": [_task_spec(task, functions[task.function]) for task in self.tasks],
         }
+
+    def _functions(self) -> dict[Value, str]:
+        """Return the functions, each with its key: nodes that are packed together often call the same one."""
+        functions: dict[Value, str] = {}
+
+        for task in self.tasks:
+            functions.setdefault(task.function, f"function-{task.node_id}")
+
+        return functions
+
+    def _values(self) -> dict[int | str, Value]:
+        """Return all values of the job, each under a key: that of an output is the id of its node."""
+        values: dict[int | str, Value] = {key: function for function, key in self._functions().items()}
+
+        for task in self.tasks:
+            values[f"call-{task.node_id}"] = task.call
+
+            for node_id, value in task.inputs.items():
+                values[node_id] = value
+
+        return values
+
+    def _plain(self, key: int | str, value: Value) -> tuple[str, Any]:
+        if isinstance(value, bytes):
+            return "bytes", value
+
+        return "file", f"{self.values_folder}/{key}.value" if self.values_folder else os.fspath(value)
 
 
 def _task_spec(task: TaskCall, function: str) -> dict[str, Any]:
     sources = {"function_sources": list(task.function_sources), "call_sources": list(task.call_sources)}
     call = {"node_id": task.node_id, "function": function, "call": f"call-{task.node_id}"}
     return {**call, **sources, "needs": list(task.needs), "attempt": task.attempt, "graph": task.graph}
-
-
-def _plain(value: Value) -> tuple[str, Any]:
-    return ("bytes", value) if isinstance(value, bytes) else ("file", os.fspath(value))

@@ -30,6 +30,8 @@ def main(arguments: List[str]) -> None:
     with zipfile.ZipFile(sys.argv[0]) as bundle:
         job = json.loads(bundle.read("job.json"))
 
+    # Whatever starts in it can see that it is part of a task, where nobody has said so before.
+    os.environ.setdefault(TAG, job["ticket"])
     os.makedirs("results", exist_ok=True)
     job["prefix"] = os.path.abspath(os.path.join("results", job["ticket"]))
 

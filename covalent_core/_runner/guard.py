@@ -59,16 +59,18 @@ def _guard(supervisor: int, bury: Callable[[Outcome], None], listen: Callable[[]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _leave_output()
     listen()
-    status = 1 << 8
+    # An exit code says that nothing is left, so a guard that has failed at it has none.
+    proven = int(signal.SIGABRT)
 
     try:
         status = _wait(supervisor)
         Tree().end()
+        proven = status
 
         if status != 0:
             bury(_lost(status))
     finally:
-        _end_likewise(status)
+        _end_likewise(proven)
 
 
 def _leave_output() -> None:

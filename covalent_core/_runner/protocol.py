@@ -12,7 +12,7 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
                           share the job: .task-RUNNER.reserve)
     .lease                touched by who wants the job to go on
     .cancel               nodes of a pack that are to be ended while the others go on, as a JSON list; to be renamed
-                          into place. Done when each has its outcome
+                          into place. Done when each has its outcome. With a lease, also the only node of a job
     .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
                           <tag>.stdout)
 

@@ -32,6 +32,19 @@ def version_note(pickled_by: str) -> str:
     return "" if here == pickled_by else f"the function was pickled by Python {pickled_by} and this is Python {here}"
 
 
+def pickler_note(error: BaseException) -> str:
+    """Return what to know of a function that asks for parts of cloudpickle that the one in the bundle does not have."""
+    import cloudpickle
+
+    if not isinstance(error, (AttributeError, ImportError)) or "cloudpickle" not in str(error):
+        return ""
+
+    return (
+        "the function was pickled by a newer cloudpickle than %s, which the dispatcher has sent along; "
+        "upgrade it where the dispatcher runs, or use the older one where you dispatch" % cloudpickle.__version__
+    )
+
+
 def noted(error: str, pickled_by: str) -> str:
     """Return an error with the versions of Python below it, if they differ."""
     note = version_note(pickled_by)
@@ -117,14 +130,15 @@ def describe(error: BaseException, spec: Dict[str, Any], *, opened: bool) -> Out
         if isinstance(error, TaskCancelledError):
             return Outcome("CANCELLED", str(error))
 
-        text = traceback_of(error)
+        text, pickler = traceback_of(error), pickler_note(error)
     except BaseException as another:
-        text = f"{type(error).__name__}, which cannot be shown: that raises {type(another).__name__}"
+        text, pickler = f"{type(error).__name__}, which cannot be shown: that raises {type(another).__name__}", ""
 
-    note = version_note(spec["python"])
+    python = version_note(spec["python"])
 
-    if note and not opened:
-        return Outcome("FAILED", f"{note}, which could not open it:\n{text}")
+    if not opened and (pickler or python):
+        note = pickler or f"{python}, which could not open it"
+        return Outcome("FAILED", f"{note}:\n{text}")
 
     return Outcome("FAILED", noted(text, spec["python"]))
 

@@ -180,8 +180,11 @@ class Supervisor:
             self._cancel_members(job, ordered_ends(job.prefix), job.grace)
 
     def _looks_for_orders(self, job: Job) -> bool:
-        """Return whether to look for orders to end some of the nodes of a pack: there is no line to say so."""
-        return self._line is None and len(job.node_ids) > 1
+        """Return whether to look for orders to end some of the nodes: there is no line to say so.
+
+        Who has a lease may be out of reach in any other way; else the only node of a job is ended by a signal.
+        """
+        return self._line is None and (len(job.node_ids) > 1 or self._lease is not None)
 
     def _cancel_members(self, job: Job, node_ids: List[int], grace: float) -> None:
         """End some nodes of a pack: those that have not begun never will; the one that runs is stopped."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from covalent_core.backend.following import Following
     from covalent_core.backend.foreign import options
     from covalent_core.backend.job_folder import JobFolder
+    from covalent_core.backend.last_words import said_after
     from covalent_core.backend.looks import Alive, Look, Over, Unknown
     from covalent_core.backend.opening import Opening
     from covalent_core.backend.output import Output
@@ -73,6 +74,7 @@ __all__ = [
     "options",
     "patiently",
     "read_outcome",
+    "said_after",
     "sweep",
 ]
 
@@ -111,6 +113,7 @@ _HOMES = {
     "options": "backend.foreign",
     "patiently": "backend.patience",
     "read_outcome": "backend.results",
+    "said_after": "backend.last_words",
     "sweep": "backend.processes",
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import uuid
 from collections.abc import Awaitable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -58,6 +60,18 @@ class SharedFolder:
         replace(folder.bundle, payload)
         return folder.path
 
+    def values_folder(self, job: Job) -> str:
+        """Return where `put_values` puts values, to be set as ``job.values_folder`` in `pickle`."""
+        return f"{self.location(job)}/values"
+
+    def put_values(self, job: Job) -> None:
+        """Put the values that are files beside the bundle, after `upload`: linked, or copied from another disk."""
+        folder = Path(self.values_folder(job))
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+        for name, file in job.value_files.items():
+            _put(file, folder / name)
+
     def location(self, job: Job) -> str:
         """Return the folder of a job, whether it is there or not."""
         return str(self.path / job.ticket)
@@ -95,11 +109,18 @@ class SharedFolder:
         """
         folder = self._of(job, location)
 
-        if os.path.exists(folder.path):
-            folder.bar()
+        if not os.path.exists(folder.path):
+            return
 
-            if not keep:
-                folder.remove()
+        try:
+            folder.bar()
+        except OSError:
+            # Nothing can be written to a disk that is full, but what is removed makes room.
+            if keep:
+                raise
+
+        if not keep:
+            folder.remove()
 
     async def cancel_members(self, job: Job, location: str, node_ids: list[int], over: Awaitable[object]) -> Path:
         """End some nodes of a pack; return the results when the runner has done it, or all of the job is over.
@@ -144,3 +165,15 @@ class SharedFolder:
 
     def _of(self, job: Job, location: str | None = None) -> JobFolder:
         return JobFolder(location or self.location(job), job.ticket)
+
+
+def _put(file: Path, target: Path) -> None:
+    """Link a file, or copy it where it cannot be linked; what is there already is there as a whole."""
+    try:
+        os.link(file, target)
+    except FileExistsError:
+        return
+    except OSError:
+        part = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+        shutil.copyfile(file, part)
+        part.rename(target)

@@ -6,8 +6,8 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from covalent_core._home import find_home
 from covalent_core._model.job import TaskCall
 from covalent_core._runner.processes import children
 from covalent_core._store.store import Store
+from covalent_core.errors import ResultTimeoutError
 from covalent_core.testing._matrix import AFTER_A_CANCEL
 from covalent_core.testing._probes import Call, Stops, alive, kill_dispatcher, wait_until
 from covalent_core.testing._tasks import tasks
@@ -83,7 +84,27 @@ class Bench:
 
     def end(self, dispatch_id: str) -> Result:
         """Wait for the end of a dispatch."""
-        return ct.get_result(dispatch_id, wait=True, timeout=self._author.patience)
+        with self._saying_what_is_waited_for():
+            return ct.get_result(dispatch_id, wait=True, timeout=self._author.patience)
+
+    def clear(self) -> None:
+        """End and release what a test has left at the backend."""
+        self.stops.clear()
+        self.go()
+        left = [result.dispatch_id for result in ct.list_dispatches() if not result.status.terminal]
+
+        for dispatch_id in left:
+            ct.cancel(dispatch_id)
+
+        # What went wrong is what the test has said.
+        with suppress(AssertionError):
+            for dispatch_id in left:
+                self.end(dispatch_id)
+
+    def release(self, job: Job) -> None:
+        """Release a job with an executor that keeps nothing."""
+        self.executor = self._author.executor(self.folder)
+        self.call("release", job, location=job.location)
 
     # --- what happens to the dispatcher --------------------------------------------------------------------------
 
@@ -93,7 +114,8 @@ class Bench:
 
     def wait_at(self, stop: str) -> None:
         """Return when the dispatcher waits at a stop."""
-        self.stops.wait(stop, self._author.patience)
+        with self._saying_what_is_waited_for():
+            self.stops.wait(stop, self._author.patience)
 
     def lasts(self, seconds: float, condition: Callable[[], object]) -> None:
         """Return after some seconds in which a condition has held at each look."""
@@ -105,11 +127,28 @@ class Bench:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Return when a condition holds; fail if it does not for too long."""
-        wait_until(condition, self._author.patience)
+        with self._saying_what_is_waited_for():
+            wait_until(condition, self._author.patience)
 
     def until_waiting(self, dispatch_id: str, text: str) -> None:
         """Return when the node of a dispatch says what it waits for in words that contain a text."""
         self.until(lambda: text in str(self.node(dispatch_id)["waiting"]))
+
+    @contextmanager
+    def _saying_what_is_waited_for(self) -> Iterator[None]:
+        """Let who waits in vain see what the nodes say: a hook that blocks the dispatcher is named there."""
+        try:
+            yield
+        except (AssertionError, ResultTimeoutError) as error:
+            raise AssertionError("; ".join([str(error), *self._words()])) from error
+
+    def _words(self) -> Iterator[str]:
+        for result in ct.list_dispatches():
+            for name, node_id in result.nodes():
+                node = result.get_node_result(node_id)
+
+                if said := node["waiting"] or (node["cancelling"] or node)["error"]:
+                    yield f"{name} is {node['status']}: {said}"
 
     # --- what can be seen ----------------------------------------------------------------------------------------
 

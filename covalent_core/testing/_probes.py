@@ -216,6 +216,12 @@ class Stops:
         part.write_text("\n".join(faults))
         part.rename(self.folder / f"fault-{hook}")
 
+    def clear(self) -> None:
+        """Let the dispatcher wait nowhere any more, and no call meet with a fault."""
+        for file in self.folder.iterdir():
+            if file.name != "calls":
+                file.unlink(missing_ok=True)
+
     def calls(self) -> list[Call]:
         """Return what has been written down until now."""
         file = self.folder / "calls"

@@ -155,6 +155,17 @@ class Results:
         bench.go()
         bench.check_completed(bench.end(other), "other")
 
+    def test_a_job_that_runs_keeps_no_other_from_its_end(self, bench: Bench) -> None:
+        first = bench.work("first")
+        bench.until(lambda: bench.begun() and bench.called("run"))
+        second = bench.dispatch(bench.tasks.size, "abc")
+        bench.until(lambda: bench.node(second)["status"].terminal)
+
+        assert bench.node(second)["output"] == 3
+        assert bench.node(first)["status"] == Status.RUNNING
+        bench.go()
+        assert bench.end(first).result == "first"
+
     def test_the_handle_is_stored_before_anything_follows_it(self, bench: Bench) -> None:
         bench.stops.take("before-run")
         dispatch_id = bench.work()

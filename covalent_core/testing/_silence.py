@@ -64,6 +64,11 @@ class Silence:
         raise NotImplementedError
 
     @_not_overridden
+    def show_results_late(self, folder: Path) -> AbstractContextManager[None]:
+        """Let what jobs have written below `folder` be seen only when the context is left."""
+        raise NotImplementedError
+
+    @_not_overridden
     def fill_disk(self, folder: Path) -> AbstractContextManager[None]:
         """Let no job write below `folder` any more until the context is left; the notes of the tasks still can."""
         raise NotImplementedError
@@ -143,6 +148,8 @@ class Silence:
         if files == "removed":
             bench.check_nothing_left()
 
+        bench.release(job)
+
     @pytest.mark.parametrize("hiding", HIDINGS)
     def test_a_job_that_is_hard_to_see_is_not_taken_for_one_that_has_ended(self, bench: Bench, hiding: str) -> None:
         hide = getattr(self, hiding)
@@ -165,6 +172,19 @@ class Silence:
 
         ct.cancel(dispatch_id)
         bench.check_cancelled(bench.end(dispatch_id), before)
+
+    def test_results_that_appear_late_are_waited_for(self, bench: Bench) -> None:
+        _skip_unless_overridden(self.show_results_late)
+        dispatch_id = bench.work()
+        bench.until(lambda: bench.begun() and bench.called("run"))
+        bench.kill()
+        bench.go()
+        bench.until(lambda: bench.ended() and not bench.alive())
+
+        with self.show_results_late(bench.folder):
+            bench.lasts(self.look_seconds, lambda: not bench.node(dispatch_id)["status"].terminal)
+
+        bench.check_completed(bench.end(dispatch_id))
 
     def test_a_job_that_finds_the_disk_full_at_its_end_has_an_end(self, bench: Bench) -> None:
         _skip_unless_overridden(self.fill_disk)

@@ -88,4 +88,4 @@ class ExecutorSuite(Silence, Packs, Backend, Cancelling, Results):
         with ending(home):
             bench = Bench(self, tmp_path, stops)
             yield bench
-            bench.go()
+            bench.clear()

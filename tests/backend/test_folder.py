@@ -169,6 +169,18 @@ def test_what_is_released_never_begins(folder: SharedFolder, start: Start, keep:
         assert folder.files(job, location).keys() == {".process"}
 
 
+def test_a_job_that_cannot_be_barred_is_removed_all_the_same(folder: SharedFolder) -> None:
+    job, _, location = uploaded(folder, 3)
+    # As where there is no room for another file.
+    Path(location, "results").touch()
+
+    with pytest.raises(OSError, match="results"):
+        folder.release(job, location, keep=True)
+
+    folder.release(job, location)
+    assert os.listdir(folder.path) == []
+
+
 def test_what_was_never_uploaded_is_released(folder: SharedFolder) -> None:
     folder.release(job_of(1)[0], None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,15 +14,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from probes import dispatchers_of
+from probes import dispatchers_of, wait_until
 from tasks import held
 
 import covalent_core as ct
+from covalent_core import _failures
 from covalent_core._client import spawn
 from covalent_core._client.spawn import Started, ensure_dispatcher, start_dispatcher
 from covalent_core._detached import DetachedProcess
 from covalent_core._home import find_home
-from covalent_core._lock import is_served, this_process
+from covalent_core._lock import is_served, last_holder, this_process
 from covalent_core.errors import DispatcherError
 
 
@@ -71,6 +73,40 @@ def test_a_dispatcher_that_cannot_be_started_is_named(home: Path, monkeypatch: p
     process = spawn._started[home].process
     named = f"process {process.pid}, started with /bin/false, ended with exit code 1"
     assert str(caught.value).startswith(f"the dispatcher of {home} cannot be started: {named}. The end of {home}/")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGSEGV, signal.SIGKILL])
+def test_who_waits_is_told_of_dispatchers_that_are_ended_by_signals(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
+) -> None:
+    killing = f"import os, sys\nif 'serve' in sys.orig_argv: os.kill(os.getpid(), {signum})\n"
+    (tmp_path / "sitecustomize.py").write_text(killing)
+    monkeypatch.setattr(spawn, "DetachedProcess", DetachedProcess)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    find_home().create()
+
+    with pytest.raises(DispatcherError, match=rf"fails each time it is started \(signal {signum:d}, .*; the next call"):
+        ensure_dispatcher(find_home())
+
+    # It is said once: whoever has repaired it need not wait.
+    monkeypatch.delenv("PYTHONPATH")
+    ensure_dispatcher(find_home())
+    assert is_served(find_home())
+
+
+def test_one_that_is_killed_while_it_serves_is_brought_back_however_often(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawn, "DetachedProcess", DetachedProcess)
+    find_home().create()
+
+    for _ in range(3):
+        ensure_dispatcher(find_home())
+        holder = last_holder(find_home())
+        assert holder is not None and holder.signal(signal.SIGKILL)
+        wait_until(lambda: not is_served(find_home()))
+
+    assert _failures.repeated(find_home()) is None
 
 
 def test_no_dispatcher_serves_from_within_a_task(home: Path) -> None:

@@ -25,7 +25,7 @@ from covalent_core._home import find_home
 from covalent_core._store.journal import Journal
 from covalent_core._store.store import Store
 
-SECONDS = float(os.environ.get("COVALENT_CORE_TEST_SECONDS", "10"))
+SECONDS = float(os.environ.get("COVALENT_CORE_TEST_SECONDS", "5"))
 SEED = int(os.environ.get("COVALENT_CORE_TEST_SEED", random.SystemRandom().randrange(2**32)))
 CLIENTS = 32
 
@@ -52,7 +52,7 @@ def read_store() -> dict[str, Any]:
     return dict(json.loads(json.dumps(final)))
 
 
-@pytest.mark.long("lets 32 clients do what they like for ten seconds")
+@pytest.mark.long("lets 32 clients do what they like for five seconds")
 def test_what_32_clients_of_one_store_are_told_is_true(home: Path, tmp_path: Path) -> None:
     print(f"COVALENT_CORE_TEST_SEED={SEED}")
     folder = tmp_path / "histories"
@@ -69,7 +69,7 @@ def test_what_32_clients_of_one_store_are_told_is_true(home: Path, tmp_path: Pat
 
     assert list(problems(history, final)) == []
     assert len({call["client"] for call in history}) == CLIENTS
-    assert min(counts[call] for call in ("dispatch", "read", "list", "cancel")) >= CLIENTS
+    assert min(counts[call] for call in ("dispatch", "read", "list", "cancel")) > 0
     assert min(ends["COMPLETED"], ends["CANCELLED"]) > 0
     assert {call["truthy"] for call in history if call["call"] == "cancel"} == {True, False}
     assert len(final) == counts["dispatch"]

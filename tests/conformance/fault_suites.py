@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from covalent_core_nice import NiceExecutor
-from covalent_core_nice_packs import NicePacksExecutor
-from misbehaving import FAULTS, KeepingExecutor, ListingExecutor
+from by_hand import HandmadeExecutor, HandmadePacksExecutor
+from misbehaving import FAULTS, KeepingExecutor, ListingExecutor, PatientExecutor, SlowExecutor
 
 from covalent_core.testing import ExecutorSuite
 
@@ -16,7 +16,7 @@ from covalent_core.testing import ExecutorSuite
 def suite_for(cls: type) -> type[ExecutorSuite]:
     class Suite(ExecutorSuite):
         patience = 5.0
-        reports_results = issubclass(cls, NicePacksExecutor)
+        reports_results = issubclass(cls, HandmadePacksExecutor)
 
         def executor(self, folder: Path) -> object:
             return cls(folder=str(folder), grace=0.5)
@@ -59,6 +59,14 @@ def listing_suite_for(cls: type) -> type[ExecutorSuite]:
             return self._with("renamed")
 
         @contextmanager
+        def show_results_late(self, folder: Path) -> Iterator[None]:
+            (results,) = folder.glob("ct-*/results")
+            hidden = results.rename(results.with_name("not to be seen yet"))
+            yield
+            shutil.rmtree(results, ignore_errors=True)
+            hidden.rename(results)
+
+        @contextmanager
         def fill_disk(self, folder: Path) -> Iterator[None]:
             """Let no file be made where the results belong."""
             (results,) = folder.glob("ct-*/results")
@@ -76,15 +84,17 @@ def suite_of(cls: type) -> type[ExecutorSuite]:
     return keeping_suite_for(cls) if issubclass(cls, KeepingExecutor) else suite_for(cls)
 
 
-TestNiceExecutor = suite_for(NiceExecutor)
+TestHandmadeExecutor = suite_for(HandmadeExecutor)
 
 
-class TestBlindToFiles(suite_for(NiceExecutor)):  # type: ignore[misc]
+class TestBlindToFiles(suite_for(HandmadeExecutor)):  # type: ignore[misc]
     def left(self, folder: Path) -> list[str]:
         return []
 
 
-TestNicePacksExecutor = suite_for(NicePacksExecutor)
+TestHandmadePacksExecutor = suite_for(HandmadePacksExecutor)
 TestKeepingExecutor = suite_of(KeepingExecutor)
 TestListingExecutor = suite_of(ListingExecutor)
+TestSlowExecutor = suite_of(SlowExecutor)
+TestPatientExecutor = suite_of(PatientExecutor)
 globals().update({f"Test{fault.name}": suite_of(fault.executor) for fault in FAULTS})

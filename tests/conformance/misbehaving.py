@@ -1,6 +1,6 @@
 """Executors that each do one thing wrong, and the test of the suite that catches it.
 
-They are all one of the examples of the documentation but for what is written here.
+They are all one of those written by hand but for what is written here.
 """
 
 from __future__ import annotations
@@ -12,16 +12,25 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anyio import sleep, sleep_forever
-from covalent_core_nice import NiceExecutor, handle_of, is_alive, process_id, runners_in
-from covalent_core_nice_packs import NicePacksExecutor, over, results_of
+from by_hand import (
+    HandmadeExecutor,
+    HandmadePacksExecutor,
+    handle_of,
+    is_alive,
+    over,
+    process_id,
+    results_of,
+    runners_in,
+)
 
-from covalent_core import Job, hookimpl
+from covalent_core import Job, Perhaps, hookimpl
 from covalent_core._executors.bundle import pack
 from covalent_core._runner.processes import children
 
@@ -63,7 +72,7 @@ def caught_by(test: str, words: str) -> Callable[[type], type]:
 
 
 @caught_by("test_matrix[cancelled-during-run]", "alive after the end")
-class SwallowsAFailedCancel(NiceExecutor):
+class SwallowsAFailedCancel(HandmadeExecutor):
     """Swallows the error of a cancel that did not work."""
 
     @hookimpl
@@ -73,7 +82,7 @@ class SwallowsAFailedCancel(NiceExecutor):
 
 
 @caught_by("test_matrix[cancelled-during-run]", "alive after the end")
-class KillsOnlyTheParent(NiceExecutor):
+class KillsOnlyTheParent(HandmadeExecutor):
     """Kills the processes that watch the task, and none that this has started."""
 
     @hookimpl
@@ -92,7 +101,7 @@ class KillsOnlyTheParent(NiceExecutor):
 
 
 @caught_by("test_a_task_that_ignores_sigterm_is_killed", "alive after the end")
-class SaysGoneTooEarly(NiceExecutor):
+class SaysGoneTooEarly(HandmadeExecutor):
     """Gives the order to end, and says that the job has ended."""
 
     @hookimpl
@@ -102,7 +111,7 @@ class SaysGoneTooEarly(NiceExecutor):
 
 
 @caught_by("test_matrix[cancelled-during-run]", "is CANCELLING after")
-class HangsInCancel(NiceExecutor):
+class HangsInCancel(HandmadeExecutor):
     """Never returns from a cancel."""
 
     @hookimpl
@@ -111,30 +120,30 @@ class HangsInCancel(NiceExecutor):
 
 
 @caught_by("test_matrix[cancelled-during-run]", "the task ran 2 times")
-class StartsAgainAfterACancel(NiceExecutor):
+class StartsAgainAfterACancel(HandmadeExecutor):
     """Puts a cancelled job back into the queue."""
 
     @hookimpl
     async def cancel(self, job_handle: str, location: str) -> None:
-        await NiceExecutor.cancel(self, job_handle)
+        await HandmadeExecutor.cancel(self, job_handle)
         shutil.rmtree(Path(location, "results"))
-        NiceExecutor.provision(self, location)
+        HandmadeExecutor.provision(self, location)
         await until_begun(self.folder, times=2)
 
 
 @caught_by("test_a_cancel_takes_one_job_and_no_other", "[False, False] == [False, True]")
-class KillsAnotherJob(NiceExecutor):
+class KillsAnotherJob(HandmadeExecutor):
     """Cancels all jobs of its user."""
 
     @hookimpl
     async def cancel(self) -> None:
         for folder in Path(self.folder).iterdir():
             for handle in runners_in(str(folder)):
-                await NiceExecutor.cancel(self, handle)
+                await HandmadeExecutor.cancel(self, handle)
 
 
 @caught_by("test_a_lost_answer_of_cancel_is_asked_for_again", "is CANCELLING after")
-class ConfirmsNothingThatIsGone(NiceExecutor):
+class ConfirmsNothingThatIsGone(HandmadeExecutor):
     """Raises if the job that is to be cancelled has ended already."""
 
     @hookimpl
@@ -142,21 +151,21 @@ class ConfirmsNothingThatIsGone(NiceExecutor):
         if not is_alive(job_handle):
             raise LookupError("no such job")
 
-        await NiceExecutor.cancel(self, job_handle)
+        await HandmadeExecutor.cancel(self, job_handle)
 
 
 @caught_by("test_a_handle_whose_number_belongs_to_another_job_stops_nothing", "has stopped another one")
-class TrustsTheNumber(NiceExecutor):
+class TrustsTheNumber(HandmadeExecutor):
     """Takes a process id for the same process for ever."""
 
     @hookimpl
     async def cancel(self, job_handle: str) -> None:
         with suppress(OSError):
-            await NiceExecutor.cancel(self, handle_of(process_id(job_handle)))
+            await HandmadeExecutor.cancel(self, handle_of(process_id(job_handle)))
 
 
 @caught_by("test_a_task_that_ignores_sigterm_is_killed", "is CANCELLING after")
-class AsksOnlyPolitely(NiceExecutor):
+class AsksOnlyPolitely(HandmadeExecutor):
     """Sends SIGTERM to the task, and waits for it to follow."""
 
     @hookimpl
@@ -172,7 +181,7 @@ class AsksOnlyPolitely(NiceExecutor):
 
 
 @caught_by("test_a_task_that_asks_can_clean_up", "cleaned")
-class KillsWithoutGrace(NiceExecutor):
+class KillsWithoutGrace(HandmadeExecutor):
     """Kills all processes of a job at once."""
 
     @hookimpl
@@ -184,7 +193,7 @@ class KillsWithoutGrace(NiceExecutor):
 
 
 @caught_by("test_nothing_of_it_is_alive_when_a_node_is_cancelled", "assert bench.alive() == []")
-class EndsInRelease(NiceExecutor):
+class EndsInRelease(HandmadeExecutor):
     """Confirms a cancel at once and ends the job when it is released."""
 
     @hookimpl
@@ -193,15 +202,15 @@ class EndsInRelease(NiceExecutor):
 
     @hookimpl
     async def release(self, job: Job) -> None:
-        if job.job_handle is None and (handle := NiceExecutor.find(self, job, str(self._folder(job)))):
-            await NiceExecutor.cancel(self, handle)
+        if job.job_handle is None and (handle := HandmadeExecutor.find(self, job, str(self._folder(job)))):
+            await HandmadeExecutor.cancel(self, handle)
 
-        NiceExecutor.release(self, job)
+        HandmadeExecutor.release(self, job)
 
 
 @caught_by("test_a_handle_is_enough_for_another_process_to_end_the_job", "assert bench.alive() == []")
 @dataclass
-class CancelsOnlyItsOwnJobs(NiceExecutor):
+class CancelsOnlyItsOwnJobs(HandmadeExecutor):
     """Can end only what this very object has started."""
 
     def __post_init__(self) -> None:
@@ -209,21 +218,21 @@ class CancelsOnlyItsOwnJobs(NiceExecutor):
 
     @hookimpl
     def provision(self, location: str) -> str:
-        handle = str(NiceExecutor.provision(self, location))
+        handle = str(HandmadeExecutor.provision(self, location))
         self._started.add(handle)
         return handle
 
     @hookimpl
     async def cancel(self, job_handle: str) -> None:
         if job_handle in self._started:
-            await NiceExecutor.cancel(self, job_handle)
+            await HandmadeExecutor.cancel(self, job_handle)
 
 
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
 @caught_by("test_a_value_comes_back_and_nothing_is_left", "the task ran 2 times")
-class SubmitsTwice(NiceExecutor):
+class SubmitsTwice(HandmadeExecutor):
     """Asks the backend twice for compute."""
 
     @hookimpl
@@ -232,39 +241,39 @@ class SubmitsTwice(NiceExecutor):
         second.mkdir()
         shutil.copy(Path(location, "bundle.pyz"), second)
         subprocess.Popen([sys.executable, "bundle.pyz"], cwd=second, start_new_session=True).wait()
-        return str(NiceExecutor.provision(self, location))
+        return str(HandmadeExecutor.provision(self, location))
 
 
 @caught_by("test_matrix[cancelled-after-upload]", "assert (False or not [[")
-class StartsInUpload(NiceExecutor):
+class StartsInUpload(HandmadeExecutor):
     """Starts the task when its files are there."""
 
     @hookimpl
     async def upload(self, job: Job, payload: bytes) -> str:
-        location = str(NiceExecutor.upload(self, job, payload))
-        NiceExecutor.provision(self, location)
+        location = str(HandmadeExecutor.upload(self, job, payload))
+        HandmadeExecutor.provision(self, location)
         await until_begun(self.folder)
         return location
 
     @hookimpl
     async def provision(self, job: Job, location: str) -> str | None:
-        return NiceExecutor.find(self, job, location)
+        return HandmadeExecutor.find(self, job, location)
 
     @hookimpl
     async def release(self, job: Job) -> None:
         for handle in runners_in(str(self._folder(job))):
-            await NiceExecutor.cancel(self, handle)
+            await HandmadeExecutor.cancel(self, handle)
 
-        NiceExecutor.release(self, job)
+        HandmadeExecutor.release(self, job)
 
 
 @caught_by("test_the_steps_of_the_core_are_those_of_the_matrix", "GivesNoHandle.provision returned None")
-class GivesNoHandle(NiceExecutor):
+class GivesNoHandle(HandmadeExecutor):
     """Returns None where the job handle should be."""
 
     @hookimpl
     def provision(self, location: str) -> None:
-        NiceExecutor.provision(self, location)
+        HandmadeExecutor.provision(self, location)
 
     @hookimpl
     def find(self) -> None:
@@ -272,7 +281,7 @@ class GivesNoHandle(NiceExecutor):
 
 
 @caught_by("test_a_lost_answer_of_provision_is_found_again", "failed in 'provision'")
-class ForgetsTheHandle(NiceExecutor):
+class ForgetsTheHandle(HandmadeExecutor):
     """Does not know what it has started once the answer is lost."""
 
     @hookimpl
@@ -281,7 +290,7 @@ class ForgetsTheHandle(NiceExecutor):
 
 
 @caught_by("test_the_backend_knows_the_ticket", "assert found == job.job_handle")
-class FindsTheWrongJob(NiceExecutor):
+class FindsTheWrongJob(HandmadeExecutor):
     """Finds the newest job, whatever ticket it is asked for."""
 
     @hookimpl
@@ -291,7 +300,7 @@ class FindsTheWrongJob(NiceExecutor):
 
 
 @caught_by("test_the_backend_knows_no_ticket_that_was_never_provisioned", "is None")
-class FindsWhatIsNotThere(NiceExecutor):
+class FindsWhatIsNotThere(HandmadeExecutor):
     """Takes the ticket for a job handle."""
 
     @hookimpl
@@ -300,7 +309,7 @@ class FindsWhatIsNotThere(NiceExecutor):
 
 
 @caught_by("test_a_job_that_is_not_found_after_a_cancel_never_starts", "alive after the end")
-class StartsWhatWasNotFound(NiceExecutor):
+class StartsWhatWasNotFound(HandmadeExecutor):
     """Lets a job start that was not found when it was cancelled."""
 
     @hookimpl
@@ -308,9 +317,18 @@ class StartsWhatWasNotFound(NiceExecutor):
         return next(runners_in(location), None)
 
 
+@caught_by("test_a_job_that_is_not_found_after_a_cancel_never_starts", "find says: never sure")
+class IsNeverSure(HandmadeExecutor):
+    """Says of a job that it cannot find that it may still come, also when its ticket is barred."""
+
+    @hookimpl
+    def find(self, job: Job, location: str) -> str | Perhaps:
+        return HandmadeExecutor.find(self, job, location) or Perhaps("find says: never sure")
+
+
 @caught_by("test_another_dispatcher_takes_up_a_job_that_runs", "KeyError")
 @dataclass
-class KeepsStateInMemory(NiceExecutor):
+class KeepsStateInMemory(HandmadeExecutor):
     """Gives handles that only this very object understands."""
 
     def __post_init__(self) -> None:
@@ -318,21 +336,21 @@ class KeepsStateInMemory(NiceExecutor):
 
     @hookimpl
     def provision(self, location: str) -> str:
-        self._jobs["1"] = str(NiceExecutor.provision(self, location))
+        self._jobs["1"] = str(HandmadeExecutor.provision(self, location))
         return "1"
 
     @hookimpl
     async def run(self, job_handle: str) -> None:
-        await NiceExecutor.run(self, self._jobs[job_handle])
+        await HandmadeExecutor.run(self, self._jobs[job_handle])
 
     @hookimpl
     async def cancel(self, job: Job, location: str) -> None:
         for handle in runners_in(location):
-            await NiceExecutor.cancel(self, handle)
+            await HandmadeExecutor.cancel(self, handle)
 
 
 @caught_by("test_matrix[killed-during-run]", "stopped by SIGTERM")
-class DiesWithItsDispatcher(NiceExecutor):
+class DiesWithItsDispatcher(HandmadeExecutor):
     """Starts jobs that end when the dispatcher does."""
 
     @hookimpl
@@ -344,25 +362,39 @@ class DiesWithItsDispatcher(NiceExecutor):
 
 
 @caught_by("test_a_value_comes_back_and_nothing_is_left", "alive after the end")
-class LeavesAMonitor(NiceExecutor):
+class LeavesAMonitor(HandmadeExecutor):
     """Starts a second process that looks after the job, and forgets it."""
 
     @hookimpl
     def provision(self, location: str) -> str:
         subprocess.Popen(["sh", "-c", "sleep 60; : watch", location], start_new_session=True)
-        return str(NiceExecutor.provision(self, location))
+        return str(HandmadeExecutor.provision(self, location))
+
+
+class SlowExecutor(HandmadeExecutor):
+    """Takes its time to start a job, and to say that it has ended. Not a fault."""
+
+    @hookimpl
+    def provision(self, location: str) -> str:
+        command = ["sh", "-c", f"sleep 0.5; exec {sys.executable} bundle.pyz"]
+        return handle_of(subprocess.Popen(command, cwd=location, start_new_session=True).pid)
+
+    @hookimpl
+    async def cancel(self, job_handle: str) -> None:
+        await HandmadeExecutor.cancel(self, job_handle)
+        await sleep(0.5)
 
 
 # --- silence ---------------------------------------------------------------------------------------------------------
 
 
 @caught_by("test_each_hook_is_called_again_when_its_backend_is_back", "FAILED")
-class BarsWhatMayStart(NiceExecutor):
+class BarsWhatMayStart(HandmadeExecutor):
     """Bars the ticket of a job whenever it is asked for it."""
 
     @hookimpl
     def find(self, job: Job, location: str) -> str | None:
-        if found := NiceExecutor.find(self, job, location):
+        if found := HandmadeExecutor.find(self, job, location):
             return str(found)
 
         bar(self._folder(job), job)
@@ -370,18 +402,18 @@ class BarsWhatMayStart(NiceExecutor):
 
 
 @caught_by("test_a_cancel_is_not_confirmed_while_the_backend_cannot_say_what_it_has", "alive after the end")
-class BarsWithoutLooking(NiceExecutor):
+class BarsWithoutLooking(HandmadeExecutor):
     """Bars the ticket of a job, and takes that for the word that there is none."""
 
     @hookimpl
     def find(self, job: Job, location: str) -> str | None:
-        found: str | None = NiceExecutor.find(self, job, location)
+        found: str | None = HandmadeExecutor.find(self, job, location)
         return None if job.cancel_requested else found
 
 
 @caught_by("test_a_job_that_cannot_be_reconnected_to_goes_on_and_can_be_cancelled", "is CANCELLING after")
 @dataclass
-class CancelsOnlyWhatItWatches(NiceExecutor):
+class CancelsOnlyWhatItWatches(HandmadeExecutor):
     """Can end only the jobs that this very object waits for."""
 
     def __post_init__(self) -> None:
@@ -390,32 +422,32 @@ class CancelsOnlyWhatItWatches(NiceExecutor):
     @hookimpl
     async def run(self, job_handle: str) -> None:
         self._watched.add(job_handle)
-        await NiceExecutor.run(self, job_handle)
+        await HandmadeExecutor.run(self, job_handle)
 
     @hookimpl
     async def cancel(self, job_handle: str) -> None:
         if job_handle not in self._watched:
             raise LookupError("not watched")
 
-        await NiceExecutor.cancel(self, job_handle)
+        await HandmadeExecutor.cancel(self, job_handle)
 
 
 @caught_by("test_an_order_that_is_carried_out_after_the_release_starts_nothing[removed]", "began after its release")
-class UploadsAgain(NiceExecutor):
+class UploadsAgain(HandmadeExecutor):
     """Puts the files of a job back where it starts it."""
 
     @hookimpl
     def upload(self, job: Job, payload: bytes) -> str:
         Path(self.folder, "copy").write_bytes(payload)
-        return str(NiceExecutor.upload(self, job, payload))
+        return str(HandmadeExecutor.upload(self, job, payload))
 
     @hookimpl
     def provision(self, job: Job, location: str) -> str:
-        NiceExecutor.upload(self, job, Path(self.folder, "copy").read_bytes())
-        return str(NiceExecutor.provision(self, location))
+        HandmadeExecutor.upload(self, job, Path(self.folder, "copy").read_bytes())
+        return str(HandmadeExecutor.provision(self, location))
 
 
-class KeepingExecutor(NiceExecutor):
+class KeepingExecutor(HandmadeExecutor):
     """Keeps the files of its jobs, and bars their tickets. Not a fault: the one below begins with it."""
 
     @hookimpl
@@ -432,7 +464,7 @@ class StartsWhatIsKept(KeepingExecutor):
         return None
 
 
-class ListingExecutor(NiceExecutor):
+class ListingExecutor(HandmadeExecutor):
     """Asks a list of jobs by name, and the job itself where that does not name it. Not a fault either.
 
     The files ``hidden``, ``broken`` and ``renamed`` in its folder are what can go wrong with the list.
@@ -490,7 +522,28 @@ class CancelsByName(ListingExecutor):
     @hookimpl
     async def cancel(self, job: Job, job_handle: str) -> None:
         if self.name(job) == job.ticket:
-            await NiceExecutor.cancel(self, job_handle)
+            await HandmadeExecutor.cancel(self, job_handle)
+
+
+class PatientExecutor(ListingExecutor):
+    """Waits for results that its file system shows late. Not a fault either."""
+
+    @hookimpl
+    async def fetch(self, location: str) -> Path:
+        while not (results := Path(location, "results")).exists():
+            await sleep(0.02)
+
+        return results
+
+
+@caught_by("test_results_that_appear_late_are_waited_for", "did not last")
+class TakesWhatIsThere(PatientExecutor):
+    """Fetches what it sees when the job has ended, and no more."""
+
+    @hookimpl
+    async def fetch(self, location: str) -> Path:
+        Path(location, "results").mkdir(exist_ok=True)
+        return Path(location, "results")
 
 
 @caught_by("test_a_job_that_finds_the_disk_full_at_its_end_has_an_end", "RUNNING")
@@ -505,7 +558,7 @@ class WaitsForAFile(ListingExecutor):
 
 
 @caught_by("test_run_returns_only_when_the_task_has_ended", "assert [")
-class ReturnsBeforeTheEnd(NiceExecutor):
+class ReturnsBeforeTheEnd(HandmadeExecutor):
     """Takes a job that runs for one that has ended."""
 
     @hookimpl
@@ -513,8 +566,18 @@ class ReturnsBeforeTheEnd(NiceExecutor):
         return None
 
 
+@caught_by("test_a_job_that_runs_keeps_no_other_from_its_end", "BlocksTheDispatcher.run has blocked the dispatcher")
+class BlocksTheDispatcher(HandmadeExecutor):
+    """Waits for its job in a way that lets nothing else go on."""
+
+    @hookimpl
+    async def run(self, job: Job, job_handle: str) -> None:
+        while is_alive(job_handle):
+            time.sleep(0.05)
+
+
 @caught_by("test_another_dispatcher_takes_up_a_job_that_runs", "ChildProcessError")
-class WaitsOnlyForItsChildren(NiceExecutor):
+class WaitsOnlyForItsChildren(HandmadeExecutor):
     """Cannot wait for a job that another process has started."""
 
     @hookimpl
@@ -523,7 +586,7 @@ class WaitsOnlyForItsChildren(NiceExecutor):
 
 
 @caught_by("test_standard_output_and_error_come_back", "('', '') == ('out loud")
-class LosesTheOutput(NiceExecutor):
+class LosesTheOutput(HandmadeExecutor):
     """Does not bring back what a task has printed."""
 
     @hookimpl
@@ -532,7 +595,7 @@ class LosesTheOutput(NiceExecutor):
 
 
 @caught_by("test_an_exception_comes_back_with_its_traceback", "isinstance(")
-class LosesTheException(NiceExecutor):
+class LosesTheException(HandmadeExecutor):
     """Brings back that a task failed, and not why."""
 
     @hookimpl
@@ -542,7 +605,7 @@ class LosesTheException(NiceExecutor):
 
 @caught_by("test_results_of_jobs_at_the_same_time_are_not_mixed_up", "assert 'number")
 @dataclass
-class MixesUpResults(NiceExecutor):
+class MixesUpResults(HandmadeExecutor):
     """Brings back the result of the first job for every other."""
 
     def __post_init__(self) -> None:
@@ -557,16 +620,16 @@ class MixesUpResults(NiceExecutor):
 
 
 @caught_by("test_a_large_value_goes_in", "assert None ==")
-class CutsWhatIsLarge(NiceExecutor):
+class CutsWhatIsLarge(HandmadeExecutor):
     """Uploads no more than eight megabytes."""
 
     @hookimpl
     def upload(self, job: Job, payload: bytes) -> str:
-        return str(NiceExecutor.upload(self, job, payload[: 8 * 2**20]))
+        return str(HandmadeExecutor.upload(self, job, payload[: 8 * 2**20]))
 
 
 @caught_by("test_a_large_value_comes_out", "assert None ==")
-class LeavesLargeValuesBehind(NiceExecutor):
+class LeavesLargeValuesBehind(HandmadeExecutor):
     """Fetches no large files."""
 
     @hookimpl
@@ -578,7 +641,7 @@ class LeavesLargeValuesBehind(NiceExecutor):
 
 
 @caught_by("test_a_step_that_is_taken_twice_gives_the_same[fetch]", "No such file")
-class FetchesOnlyOnce(NiceExecutor):
+class FetchesOnlyOnce(HandmadeExecutor):
     """Moves the results away when it fetches them."""
 
     @hookimpl
@@ -590,7 +653,7 @@ class FetchesOnlyOnce(NiceExecutor):
 
 
 @caught_by("test_a_value_comes_back_and_nothing_is_left", "files after the end")
-class LeavesFiles(NiceExecutor):
+class LeavesFiles(HandmadeExecutor):
     """Removes nothing."""
 
     @hookimpl
@@ -599,17 +662,17 @@ class LeavesFiles(NiceExecutor):
 
 
 @caught_by("test_a_value_comes_back_and_nothing_is_left", "release failed: PermissionError")
-class RaisesInRelease(NiceExecutor):
+class RaisesInRelease(HandmadeExecutor):
     """Fails after it has removed everything."""
 
     @hookimpl
     def release(self, job: Job) -> None:
-        NiceExecutor.release(self, job)
+        HandmadeExecutor.release(self, job)
         raise PermissionError("not yours")
 
 
 @caught_by("test_what_is_released_is_one_jobs_alone", "FAILED")
-class ReleasesAllJobs(NiceExecutor):
+class ReleasesAllJobs(HandmadeExecutor):
     """Removes the files of all jobs when one has ended."""
 
     @hookimpl
@@ -619,27 +682,27 @@ class ReleasesAllJobs(NiceExecutor):
 
 
 @caught_by("test_a_lost_answer_of_upload_leaves_no_files", "files after the end")
-class LeavesHalfAnUpload(NiceExecutor):
+class LeavesHalfAnUpload(HandmadeExecutor):
     """Removes nothing where it was not told a location."""
 
     @hookimpl
     def release(self, job: Job, location: str | None) -> None:
         if location is not None:
-            NiceExecutor.release(self, job)
+            HandmadeExecutor.release(self, job)
 
 
 @caught_by("test_matrix[cancelled-during-run]", "files after the end")
-class RemovesOnlyWhatSucceeded(NiceExecutor):
+class RemovesOnlyWhatSucceeded(HandmadeExecutor):
     """Leaves the files of jobs that did not complete, for whoever wants to look at them."""
 
     @hookimpl
     def release(self, job: Job) -> None:
         if b'"COMPLETED"' in b"".join(file.read_bytes() for file in self._folder(job).glob("results/*.outcome")):
-            NiceExecutor.release(self, job)
+            HandmadeExecutor.release(self, job)
 
 
 @caught_by("test_results_of_jobs_at_the_same_time_are_not_mixed_up", "assert")
-class IgnoresTheTicket(NiceExecutor):
+class IgnoresTheTicket(HandmadeExecutor):
     """Has one folder for all jobs."""
 
     def _folder(self, job: Job) -> Path:
@@ -648,7 +711,7 @@ class IgnoresTheTicket(NiceExecutor):
 
 @caught_by("test_the_store_brings_the_executor_back_as_it_was", "assert ExecutorSpec(")
 @dataclass
-class ChangesItsOptions(NiceExecutor):
+class ChangesItsOptions(HandmadeExecutor):
     """Is not the same when it is made anew from its own options."""
 
     def __post_init__(self) -> None:
@@ -659,16 +722,16 @@ class ChangesItsOptions(NiceExecutor):
 
 
 @caught_by("test_pack_matrix[cancelled-during-run-running]", "stopped by SIGTERM")
-class CancelsThePack(NicePacksExecutor):
+class CancelsThePack(HandmadePacksExecutor):
     """Ends the whole job where one member is to be cancelled."""
 
     @hookimpl
     async def cancel_members(self, job_handle: str) -> None:
-        await NiceExecutor.cancel(self, job_handle)
+        await HandmadeExecutor.cancel(self, job_handle)
 
 
 @caught_by("test_a_member_that_ignores_sigterm_is_killed", "alive while second is CANCELLED")
-class SaysStoppedTooEarly(NicePacksExecutor):
+class SaysStoppedTooEarly(HandmadePacksExecutor):
     """Gives the order to end a member, and says that it has ended."""
 
     @hookimpl
@@ -677,34 +740,34 @@ class SaysStoppedTooEarly(NicePacksExecutor):
 
 
 @caught_by("test_pack_matrix[cancelled-during-run-waiting]", "AssertionError")
-class CancelsAnotherMember(NicePacksExecutor):
+class CancelsAnotherMember(HandmadePacksExecutor):
     """Counts members from one."""
 
     @hookimpl
     async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> None:
         before = [job.node_ids[job.node_ids.index(node_id) - 1] for node_id in node_ids]
-        await NicePacksExecutor.cancel_members(self, job, location, job_handle, before)
+        await HandmadePacksExecutor.cancel_members(self, job, location, job_handle, before)
 
 
 @caught_by("test_pack_matrix[cancelled-during-run-over]", "did not come about")
-class ConfirmsNoMemberThatIsOver(NicePacksExecutor):
+class ConfirmsNoMemberThatIsOver(HandmadePacksExecutor):
     """Raises if a member that is to be cancelled has ended already."""
 
     @hookimpl
     async def run(self, job_handle: str) -> None:
-        await NiceExecutor.run(self, job_handle)
+        await HandmadeExecutor.run(self, job_handle)
 
     @hookimpl
     async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> None:
         if over(job, location, node_ids):
             raise LookupError("no such member")
 
-        await NicePacksExecutor.cancel_members(self, job, location, job_handle, node_ids)
+        await HandmadePacksExecutor.cancel_members(self, job, location, job_handle, node_ids)
 
 
 @caught_by("test_pack_matrix[killed-then-cancelled-during-run-running]", "did not come about")
 @dataclass
-class CancelsOnlyItsOwnMembers(NicePacksExecutor):
+class CancelsOnlyItsOwnMembers(HandmadePacksExecutor):
     """Can end members only of what this very object has started."""
 
     def __post_init__(self) -> None:
@@ -712,7 +775,7 @@ class CancelsOnlyItsOwnMembers(NicePacksExecutor):
 
     @hookimpl
     def provision(self, location: str) -> str:
-        handle = str(NiceExecutor.provision(self, location))
+        handle = str(HandmadeExecutor.provision(self, location))
         self._started.add(handle)
         return handle
 
@@ -721,16 +784,16 @@ class CancelsOnlyItsOwnMembers(NicePacksExecutor):
         if job_handle not in self._started:
             raise LookupError("not mine")
 
-        await NicePacksExecutor.cancel_members(self, job, location, job_handle, node_ids)
+        await HandmadePacksExecutor.cancel_members(self, job, location, job_handle, node_ids)
 
 
 @caught_by("test_a_pack_is_one_job_with_one_handle", "third")
-class MixesUpMembers(NicePacksExecutor):
+class MixesUpMembers(HandmadePacksExecutor):
     """Brings back the outcome of the last member as that of the first."""
 
     @hookimpl
     async def run(self, job_handle: str) -> None:
-        await NiceExecutor.run(self, job_handle)
+        await HandmadeExecutor.run(self, job_handle)
 
     @hookimpl
     def fetch(self, job: Job, location: str) -> dict[str, Path]:
@@ -740,12 +803,12 @@ class MixesUpMembers(NicePacksExecutor):
 
 
 @caught_by("test_a_pack_is_one_job_with_one_handle", "without an outcome")
-class ForgetsAMember(NicePacksExecutor):
+class ForgetsAMember(HandmadePacksExecutor):
     """Brings back the outcomes of all members but the last."""
 
     @hookimpl
     async def run(self, job_handle: str) -> None:
-        await NiceExecutor.run(self, job_handle)
+        await HandmadeExecutor.run(self, job_handle)
 
     @hookimpl
     def fetch(self, job: Job, location: str) -> Path:
@@ -756,7 +819,7 @@ class ForgetsAMember(NicePacksExecutor):
 
 
 @caught_by("test_an_end_of_a_member_is_seen_no_earlier_than_it_comes", "RUNNING")
-class ReportsTooEarly(NicePacksExecutor):
+class ReportsTooEarly(HandmadePacksExecutor):
     """Takes a member for one that has ended when another one has."""
 
     @hookimpl
@@ -770,16 +833,16 @@ class ReportsTooEarly(NicePacksExecutor):
 
 
 @caught_by("test_an_end_of_a_member_is_seen_no_earlier_than_it_comes", "did not come about")
-class ReportsAtTheEnd(NicePacksExecutor):
+class ReportsAtTheEnd(HandmadePacksExecutor):
     """Promises to tell when a member has ended, and tells when all have."""
 
     @hookimpl
     async def run(self, job_handle: str) -> None:
-        await NiceExecutor.run(self, job_handle)
+        await HandmadeExecutor.run(self, job_handle)
 
 
 @caught_by("test_a_pack_is_one_job_with_one_handle", "without an outcome")
-class EndsWithTheFirst(NicePacksExecutor):
+class EndsWithTheFirst(HandmadePacksExecutor):
     """Takes a pack for one that has ended when its first member has."""
 
     @hookimpl
@@ -789,7 +852,7 @@ class EndsWithTheFirst(NicePacksExecutor):
 
 
 @caught_by("test_a_member_that_takes_too_long_is_ended_alone", "is RUNNING after")
-class KnowsNoTimeouts(NicePacksExecutor):
+class KnowsNoTimeouts(HandmadePacksExecutor):
     """Sends a payload in which no task has a timeout."""
 
     @hookimpl

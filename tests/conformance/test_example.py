@@ -8,6 +8,8 @@ import pytest
 
 import covalent_core as ct
 from covalent_core.testing import ExecutorSuite
+from covalent_core.testing._bench import Bench
+from covalent_core.testing._packs import Packs
 
 
 @pytest.fixture(autouse=True)
@@ -16,17 +18,31 @@ def plugins(installed_examples: None) -> None:
 
 
 class TestNiceExecutor(ExecutorSuite):
+    reports_results = True
+    reports_output = True
+
     def executor(self, folder: Path) -> object:
         return ct.executor.NiceExecutor(folder=str(folder), grace=0.5)
 
     def reused_handle(self, old: str, new: str) -> str:
-        return f"{new.split('.')[0]}.{old.split('.')[1]}"
+        return f"{new.split('.')[0]}.{old.split('.', 1)[1]}"
+
+    def test_what_a_test_leaves_is_ended_and_released(self, bench: Bench) -> None:
+        bench.stops.take("before-cancel")
+        bench.work()
+        bench.until(bench.begun)
+        bench.kill()
+        bench.clear()
+
+        assert bench.alive() == []
+        assert bench.left() == []
 
 
-@pytest.mark.parametrize("name", ["covalent_core_nice.py", "covalent_core_nice_packs.py"])
-def test_it_is_the_one_that_the_documentation_shows(name: str) -> None:
-    root = Path(__file__).parents[2]
-    page = (root / "docs" / "writing-an-executor.md").read_text()
-    _, _, shown = page.partition(f"```python\n# file: {name}\n")
+class TestExecutorThatKnowsNothingOfPacks(ExecutorSuite):
+    # What is not about packs is shown above.
+    locals().update(
+        {test: None for test in dir(ExecutorSuite) if test.startswith("test_") and not hasattr(Packs, test)}
+    )
 
-    assert shown.partition("```\n")[0] == (root / "tests" / "plugins" / name).read_text()
+    def executor(self, folder: Path) -> object:
+        return ct.executor.FolderExecutor(folder=str(folder), grace=0.5)

@@ -25,10 +25,19 @@ finally:
 
 pytestmark = pytest.mark.long("runs the suite against every misbehaving executor, some of which never answer")
 
+#: What it matters to how long a backend takes.
+TIMED = (
+    "test_members_are_cancelled_one_after_the_other",
+    "test_a_pack_of_which_all_members_are_cancelled_is_ended",
+    "test_a_member_that_takes_too_long_is_ended_alone",
+    "test_pack_matrix[cancelled-then-killed-during-run-running]",
+)
 CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
 INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]
-INSTALLED += ["nice-packs = covalent_core_nice_packs:NicePacksExecutor"]
-INSTALLED += [f"{name} = misbehaving:{name}" for name in ("KeepingExecutor", "ListingExecutor")]
+INSTALLED += [f"{name} = by_hand:{name}" for name in ("HandmadeExecutor", "HandmadePacksExecutor")]
+INSTALLED += [
+    f"{name} = misbehaving:{name}" for name in ("KeepingExecutor", "ListingExecutor", "PatientExecutor", "SlowExecutor")
+]
 
 
 @dataclass
@@ -50,6 +59,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     suites = HERE / "fault_suites.py"
     wanted = [f"{suites}::Test{fault.name}::{fault.test}" for fault in FAULTS]
     wanted += [f"{suites}::Test{executor}::{test}" for executor, test in CATCHERS]
+    wanted += [f"{suites}::TestSlowExecutor::{test}" for test in TIMED]
     wanted.append(f"{suites}::TestBlindToFiles::test_a_value_comes_back_and_nothing_is_left")
     report = folder / "report.xml"
     options = ["-p", "no:cacheprovider", "-p", "no:randomly", "-q", f"--junitxml={report}", f"--basetemp={folder}/t"]
@@ -84,6 +94,11 @@ def test_a_fault_is_caught(outcomes: dict[tuple[str, str], Outcome], fault: Faul
 @pytest.mark.parametrize(("executor", "test"), CATCHERS)
 def test_without_a_fault_nothing_is_caught(outcomes: dict[tuple[str, str], Outcome], executor: str, test: str) -> None:
     assert outcomes[executor, test].failure is None
+
+
+@pytest.mark.parametrize("test", TIMED)
+def test_a_backend_that_takes_its_time_passes(outcomes: dict[tuple[str, str], Outcome], test: str) -> None:
+    assert outcomes["SlowExecutor", test].failure is None
 
 
 def test_a_probe_that_sees_no_files_is_caught(outcomes: dict[tuple[str, str], Outcome]) -> None:

@@ -254,6 +254,17 @@ def test_a_wrong_value_from_provision_is_an_error_though_the_job_could_be_found(
     assert calls(backend, "cancel") == 1
 
 
+def test_a_wrong_value_from_find_is_seen_at_the_node_and_ends_nothing(home: Path, backend: Path) -> None:
+    tell(backend, "provision", "lost")
+    tell(backend, "find", "true", "true")
+    dispatch_id = dispatch(backend, backend.parent)
+    wait_until(lambda: "SilentExecutor.find returned True, expected str or Perhaps" in str(waiting(dispatch_id)))
+    let_go(backend.parent, "task")
+
+    assert end(dispatch_id).status == Status.COMPLETED
+    assert calls(backend, "provision") == 1
+
+
 def test_a_hook_that_blocks_the_dispatcher_is_named_while_it_does(home: Path, backend: Path) -> None:
     tell(backend, "run", "block 5")
     began = time.monotonic()

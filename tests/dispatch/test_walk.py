@@ -25,7 +25,14 @@ def walk_of(count: int) -> Walk:
     nodes = [row(place, Role.TASK if place < count else Role.PARAMETER) for place in range(2 * count)]
     nodes.append(row(2 * count, Role.RESULT))
     edges = [(count + place, place) for place in range(count)] + [(place, 2 * count) for place in range(count)]
-    kept = {"dispatch_id": "d", "parent_dispatch_id": None, "parent_node_id": None, "timeout": None, "pack": "null"}
+    kept = {
+        "dispatch_id": "d",
+        "name": "l",
+        "parent_dispatch_id": None,
+        "parent_node_id": None,
+        "timeout": None,
+        "pack": "null",
+    }
     nothing: Any = None
     return Walk(
         StoredDispatch(SimpleNamespace(**kept), nodes, edges, {}, {}, [], [], {}),  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ import pytest
 from pydantic import SecretStr
 
 import covalent_core as ct
-from covalent_core import executor, hookspecs
+from covalent_core import _cli, executor, hookspecs
 from covalent_core._executors import bound, installed, options
 from covalent_core._executors.bound import BoundExecutor, check_hooks
 from covalent_core._executors.installed import create, describe
@@ -281,8 +281,19 @@ def test_plugin_that_cannot_be_imported_is_named(plugin: ModuleType) -> None:
 
     assert str(caught.value) == (
         "executor 'broken' cannot be loaded: AttributeError(\"module 'x_executors' has no attribute "
-        "'NoSuchExecutor'\"); reinstall its plugin"
+        "'NoSuchExecutor'\"); repair x_executors or install what it imports; a dispatcher that began before that is "
+        "ended with: covalent-core stop"
     )
+
+
+def test_plugin_that_cannot_be_imported_is_shown_with_the_others(
+    plugin: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _cli.main(["executors"])
+    shown = capsys.readouterr().out
+
+    assert "ShelfExecutor" in shown
+    assert "executor 'broken' cannot be loaded: AttributeError(" in " ".join(shown.split())
 
 
 def test_class_that_is_not_registered_says_how_to_do_it(plugin: ModuleType) -> None:
@@ -484,6 +495,16 @@ def test_mistyped_option_of_an_instance(name: str, value: Any, beginning: str, p
 def test_mistyped_option_names_the_whole_type(plugin: ModuleType) -> None:
     with pytest.raises(ExecutorOptionError, match=r"expected (typing\.)?(Optional\[str\]|str \| None): "):
         describe(plugin.ShelfExecutor(account=5))
+
+
+def test_option_that_can_be_read_once_only_is_refused(plugin: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with (tmp_path / "file").open() as file, pytest.raises(ExecutorOptionError) as caught:
+        describe(plugin.ShelfExecutor(queue=file))
+
+    assert str(caught.value).startswith("option 'queue' of ShelfExecutor is <_io.TextIOWrapper name=")
+    assert str(caught.value).endswith("which cannot be stored: it can be read once only")
 
 
 def test_option_that_json_cannot_carry_is_refused(plugin: ModuleType) -> None:

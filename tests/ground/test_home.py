@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from covalent_core._dispatch.dispatcher import take_lock
 from covalent_core._home import (
     NETWORK_FILE_SYSTEMS,
     Home,
@@ -20,6 +19,7 @@ from covalent_core._home import (
     read_configuration,
     refuse_network_file_system,
 )
+from covalent_core._lock import take_lock
 from covalent_core.errors import ExecutorOptionError, StoreError
 
 #: The id of a user of whom nobody has heard.

@@ -11,7 +11,7 @@ import pytest
 SSHD = {"sshd": "openssh-server"}
 SLURM = {"slurmd": "slurmd", "sbatch": "slurm-client", "sshd": "openssh-server"}
 
-PLUGINS = sorted(file.parent for file in Path(__file__).parents[2].glob("plugins/*/pyproject.toml"))
+PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def test_a_project_may_need_nothing(tmp_path: Path) -> None:
     assert programs.missing_programs(tmp_path) == {}
 
 
-@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
-def test_each_plugin_says_what_it_needs(plugin: Path) -> None:
-    assert programs.needed_programs(plugin)
+@pytest.mark.parametrize("plugin", ["awsbatch", "slurm", "ssh"])
+def test_a_plugin_says_what_it_needs(plugin: str) -> None:
+    assert programs.needed_programs(PLUGINS / plugin)
 
 
 def test_a_program_that_only_root_has_in_its_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ import cloudpickle
 import pytest
 from probes import alive, wait_until
 
+import covalent_core as ct
+from covalent_core import Status
 from covalent_core._home import find_home
 from covalent_core._local import executor, worker
 from covalent_core._local.executor import LocalExecutor
@@ -117,6 +119,25 @@ def test_what_is_too_large_for_a_message_is_in_files(home: Path, large: str) -> 
 
     find_home().create()
     anyio.run(story)
+
+
+@pytest.mark.parametrize(("code", "words"), [(86, "it is older than Python 3.8"), (1, "see dispatcher.log")])
+def test_an_interpreter_that_cannot_begin_says_so_at_the_node(
+    home: Path, tmp_path: Path, code: int, words: str
+) -> None:
+    python = tmp_path / "python3"
+    python.write_text(f"#!/bin/sh\nexit {code}\n")
+    python.chmod(0o700)
+    interpreter = LocalExecutor(python=str(python))
+
+    @ct.lattice
+    def workflow():
+        return ct.electron(abs, executor=interpreter)(-1)
+
+    result = ct.dispatch_sync(workflow)()
+
+    assert result.status == Status.FAILED
+    assert f"the interpreter {python} ended with exit code {code} before the task had begun: {words}" in result.error
 
 
 @pytest.mark.parametrize("killed", ["guard", "supervisor"])
@@ -232,8 +253,10 @@ def test_a_process_that_has_got_the_number_of_a_job_is_left_alone(home: Path) ->
             job = job_of(1, 0)
             job.location = await executor.upload(job, await executor.pickle(job))
 
+            earlier = int(ProcessHandle.of(os.getpid()).started) - 1
+
             with pytest.raises(BackendUnreachableError, match="whether it has left others is not known"):
-                await executor.cancel(job, job.location, f"{os.getpid()}.1.no-such-tag")
+                await executor.cancel(job, job.location, f"{os.getpid()}.{earlier}.no-such-tag")
 
     find_home().create()
     anyio.run(story)

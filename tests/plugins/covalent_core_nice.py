@@ -1,18 +1,15 @@
 """Run electrons on this machine with low priority."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from anyio import sleep
-
 from covalent_core import Job, hookimpl
+from covalent_core.backend import TAG, ProcessHandle, SharedFolder, end_gracefully
 
 
 @dataclass
@@ -29,87 +26,52 @@ class NiceExecutor:
     folder: str = "~/.cache/nice-executor"
     grace: float = 5.0
 
+    def __post_init__(self) -> None:
+        self._files = SharedFolder(self.folder)
+
     @hookimpl
     def upload(self, job: Job, payload: bytes) -> str:
-        folder = self._folder(job)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / "bundle.pyz").write_bytes(payload)
-        return str(folder)
+        return self._files.upload(job, payload)
 
     @hookimpl
-    def provision(self, location: str) -> str:
+    def provision(self, job: Job, location: str) -> str:
         command = ["nice", "-n", str(self.niceness), sys.executable, "bundle.pyz"]
-        process = subprocess.Popen(command, cwd=location, stdin=subprocess.DEVNULL, start_new_session=True)
-        return handle_of(process.pid)
+        environment = {**os.environ, TAG: job.ticket}
+        process = subprocess.Popen(command, cwd=location, env=environment, start_new_session=True)
+        return str(ProcessHandle.of(process.pid, job.ticket))
 
     @hookimpl
-    async def run(self, job_handle: str) -> None:
-        while is_alive(job_handle):
-            await sleep(0.05)
+    async def run(self, job: Job, location: str, job_handle: str) -> None:
+        async with self._files.following(job, location):
+            await ProcessHandle.parse(job_handle).wait()
 
     @hookimpl
     def fetch(self, location: str) -> Path:
-        return Path(location, "results")
+        return self._files.fetch(location)
 
     @hookimpl
-    async def cancel(self, job_handle: str) -> None:
-        if is_alive(job_handle):
-            with suppress(ProcessLookupError):
-                os.kill(process_id(job_handle), signal.SIGTERM)
+    async def cancel(self, job: Job, location: str, job_handle: str) -> Path:
+        process = ProcessHandle.parse(job_handle)
+        gently, firmly = (partial(process.signal, signum) for signum in (signal.SIGTERM, signal.SIGKILL))
+        await end_gracefully(gently, firmly, process.is_over_within, grace=job.grace + 1)
 
-        while is_alive(job_handle):
-            await sleep(0.01)
+        if not self._files.has_ended(job, location):
+            await process.sweep()
+
+        return self._files.fetch(location)
+
+    @hookimpl
+    async def cancel_members(self, job: Job, location: str, job_handle: str, node_ids: list[int]) -> Path:
+        over = ProcessHandle.parse(job_handle).wait()
+        return await self._files.cancel_members(job, location, node_ids, over)
 
     @hookimpl
     def find(self, job: Job, location: str) -> str | None:
-        link = Path(location, "results", f"{job.ticket}.process")
-
-        if job.cancel_requested:
-            # A runner that is still to come finds its name taken, and ends.
-            link.parent.mkdir(exist_ok=True)
-
-            with suppress(FileExistsError):
-                link.symlink_to("nobody")
-
-        if link.is_symlink() and (owner := os.readlink(link)) != "nobody":
-            # What follows says where the process runs, which here is always this machine.
-            return ".".join(owner.split(".")[:2])
-
-        # A runner that was started a moment ago has not made its link yet.
-        return next(runners_in(location), None)
+        owner = self._files.bar(job, location) if job.barred else self._files.find_claim(job, location)
+        # A runner that was started a moment ago has not made its claim yet.
+        found = [ProcessHandle.parse(owner)] if owner else ProcessHandle.tagged(job.ticket)
+        return next(map(str, found), None)
 
     @hookimpl
-    def release(self, job: Job) -> None:
-        shutil.rmtree(self._folder(job), ignore_errors=True)
-
-    def _folder(self, job: Job) -> Path:
-        return Path(self.folder).expanduser() / job.ticket
-
-
-def handle_of(process_id: int) -> str:
-    """Return a process id with a start time, which tells it from another process that gets its number later."""
-    return f"{process_id}.{stat_of(process_id)[19]}"
-
-
-def process_id(job_handle: str) -> int:
-    return int(job_handle.split(".")[0])
-
-
-def is_alive(job_handle: str) -> bool:
-    try:
-        stat = stat_of(process_id(job_handle))
-    except OSError:
-        return False
-
-    return stat[19] == job_handle.split(".")[1] and stat[0] != "Z"
-
-
-def stat_of(process_id: int) -> list[str]:
-    return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-
-
-def runners_in(location: str) -> Iterator[str]:
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if os.path.samefile(process / "cwd", location):
-                yield handle_of(int(process.name))
+    def release(self, job: Job, location: str | None) -> None:
+        self._files.release(job, location)

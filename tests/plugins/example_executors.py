@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anyio import open_process, sleep
-from covalent_core_nice import NiceExecutor, is_alive, process_id
+from covalent_core_nice import NiceExecutor
 
 from covalent_core import Job, TaskCancelledError, hookimpl
+from covalent_core.backend import ProcessHandle
 from covalent_core.errors import JobEndedError
 
 
@@ -21,16 +22,16 @@ from covalent_core.errors import JobEndedError
 class FolderExecutor(NiceExecutor):
     """The example of the documentation, all of whose hooks block, as with an SDK that knows no async."""
 
+    cancel_members = None
+
     @hookimpl
     def run(self, job_handle: str) -> None:
-        while is_alive(job_handle):
+        while ProcessHandle.parse(job_handle).is_alive():
             time.sleep(0.01)
 
     @hookimpl
     def cancel(self, job_handle: str) -> None:
-        if is_alive(job_handle):
-            os.kill(process_id(job_handle), signal.SIGTERM)
-
+        ProcessHandle.parse(job_handle).signal(signal.SIGTERM)
         self.run(job_handle)
 
 

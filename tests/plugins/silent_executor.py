@@ -19,7 +19,7 @@ from covalent_core.errors import BackendUnreachableError, NotNow
 class SilentExecutor:
     """Run each job in a folder. The file ``<hook>`` has a line for each call to come that is not to go well.
 
-    A line is one of: ``unreachable``, ``refused``, ``perhaps``, ``lost`` (it is done, and raises), ``none``,
+    A line is one of: ``unreachable``, ``refused``, ``perhaps``, ``true``, ``lost`` (it is done, and raises), ``none``,
     ``block SECONDS``, ``words TEXT``; the last line of a file that ends with ``...`` holds for all further calls.
 
     Attributes:
@@ -83,11 +83,14 @@ class SilentExecutor:
             await sleep(0.01)
 
     @hookimpl
-    async def find(self, job: Job, location: str) -> str | Perhaps | None:
+    async def find(self, job: Job, location: str) -> str | Perhaps | bool | None:
         fault = self._meet(f"find{' barred' if job.barred else ''}", job)
 
         if fault == "perhaps":
             return Perhaps("the queue is read again soon")
+
+        if fault == "true":
+            return True
 
         pid = Path(location, "pid")
         return pid.read_text() if pid.exists() else None

@@ -79,6 +79,36 @@ def test_another_version_is_said_first_where_a_function_cannot_be_opened(
     assert header["error"].startswith(f"{note}, which could not open it:\n_pickle.UnpicklingError")
 
 
+def test_a_bundle_brings_the_cloudpickle_that_it_was_pickled_with(tmp_path: Path) -> None:
+    def pickle_here():
+        import cloudpickle
+
+        # What it returns is pickled with it as well.
+        return cloudpickle.__version__, lambda: cloudpickle.__file__
+
+    other = tmp_path / "installed" / "cloudpickle"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("raise ImportError('the one that is installed here')")
+    (tmp_path / "bundle.pyz").write_bytes(pack(job_of(pickle_here)))
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(other.parent)}
+    assert subprocess.run([sys.executable, "bundle.pyz"], cwd=tmp_path, env=environment).returncode == 0
+    header, content = outcome_in(tmp_path)
+    assert header["status"] == "COMPLETED", header["error"]
+    version, _ = pickle.loads(content)
+
+    assert version == cloudpickle.__version__
+
+
+def test_what_a_newer_cloudpickle_has_pickled_says_so_first(tmp_path: Path) -> None:
+    newer = b"ccloudpickle.cloudpickle\nof_a_newer_one\n."
+    start(replace(job_of(len), tasks=(TaskCall(3, "function", newer, b""),)), tmp_path).wait(20)
+    header, _ = outcome_in(tmp_path)
+    note = f"the function was pickled by a newer cloudpickle than {cloudpickle.__version__}, which the dispatcher has"
+
+    assert header["error"].startswith(note)
+    assert "of_a_newer_one" in header["error"]
+
+
 def test_an_error_of_the_function_itself_comes_before_another_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +197,21 @@ def test_a_task_on_the_far_side_can_ask_about_itself(tmp_path: Path) -> None:
     assert task == ["a-dispatch", 3, False]
     assert "covalent_core.dispatch is not available here" in error
     assert "install covalent-core there to use more" in error
+
+
+def test_whatever_starts_in_a_task_can_see_that_it_is_part_of_one(tmp_path: Path) -> None:
+    def look() -> str:
+        import os
+        import subprocess
+
+        command = ["sh", "-c", "echo $COVALENT_CORE_SUPERVISOR"]
+        return os.environ["COVALENT_CORE_SUPERVISOR"] + " " + subprocess.check_output(command, text=True).strip()
+
+    start(job_of(look), tmp_path).wait(20)
+    header, content = outcome_in(tmp_path)
+
+    assert header["status"] == "COMPLETED", header["error"]
+    assert pickle.loads(content) == "ct-ticket-3-0 ct-ticket-3-0"
 
 
 def test_sigterm_ends_the_whole_tree_and_says_so(tmp_path: Path) -> None:

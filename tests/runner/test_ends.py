@@ -175,6 +175,22 @@ def test_a_task_whose_lease_is_touched_goes_on_and_ends_when_it_is_not(tmp_path:
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
+def test_a_task_with_a_lease_follows_an_order_to_end_that_is_left_in_a_file(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    def hold() -> None:
+        open(f"{folder}/begun", "w").close()
+        time.sleep(60)
+
+    runner = start(job_of(hold), tmp_path, "--lease", "inf")
+    wait_until((tmp_path / "begun").exists)
+    (results(tmp_path) / "part").write_text("[3]")
+    (results(tmp_path) / "part").rename(results(tmp_path) / f"{TICKET}.cancel")
+    assert runner.wait(20) == 0
+    header, _ = outcome_in(tmp_path)
+    assert (header["status"], header["ended_by"]) == ("TERMINATED", "cancel")
+
+
 # --- what is left of a task that has ended -----------------------------------------------------------------------
 
 

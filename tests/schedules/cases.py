@@ -44,11 +44,13 @@ class Cancel:
 
     Attributes:
         dispatch: Whose: of those that there are, the root first, modulo their number.
+        force: Whether what cannot be confirmed to have ended is given up.
     """
 
     nodes: tuple[int, ...] | None = None
     rings: bool = True
     dispatch: int = 0
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,11 @@ def _names(random: Random) -> tuple[int, ...]:
 
 def _event(random: Random) -> Cancel | Kill | Tell:
     kind = random.choice((Cancel, Cancel, Kill, Kill, Tell))
-    return Cancel(random.choice((None, _names(random))), random.random() < 0.5) if kind is Cancel else kind()
+
+    if kind is not Cancel:
+        return kind()
+
+    return Cancel(random.choice((None, _names(random))), random.random() < 0.5, force=random.random() < 0.25)
 
 
 def _rich_event(random: Random) -> Cancel | Kill | Tell:
@@ -183,4 +189,4 @@ def _rich_event(random: Random) -> Cancel | Kill | Tell:
 
     # Single nodes more often than everything: what happens to the others is the question.
     names = random.choice((None, _names(random), _names(random)))
-    return Cancel(names, random.random() < 0.5, random.choice((0, 0, 0, 1, 2, 3)))
+    return Cancel(names, random.random() < 0.5, random.choice((0, 0, 0, 1, 2, 3)), random.random() < 0.25)

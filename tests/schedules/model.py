@@ -1,4 +1,4 @@
-"""What may happen to a dispatch, told by its graph and its history alone: points 1 to 10 of the contract.
+"""What may happen to a dispatch, told by its graph and its history alone: points 1 to 10 and 13 of the contract.
 
 It knows nothing of the code under test. A world tells it what a client, a backend and a reader of the store see, at the
 moment at which they see it; `Violation` is raised at the first thing that the contract does not allow. What is said
@@ -56,11 +56,15 @@ class Model:
 
     def __init__(self, plans: dict[int, Plan], *, ends_members: bool) -> None:
         self.plans = plans
-        self.runs = Runs(plans, ends_members=ends_members)
         self.nodes = dict.fromkeys(plans, Node())
         self.trail: dict[int, list[str]] = {node: [] for node in plans}
         self.end: tuple[str, object] | None = None
         self.ordered: set[int] = set()
+        #: Nodes that somebody does not want to wait for, and those of them that have been given up.
+        self.forced: set[int] = set()
+        self.given_up: set[int] = set()
+        self.runs = Runs(plans, self.given_up, ends_members=ends_members)
+        self._not_released: set[str] = set()
         self.whole, self.restarts = False, 0
         self.calls: dict[str, list[tuple[str, int]]] = defaultdict(list)
         self.above: dict[int, set[int]] = {}
@@ -71,22 +75,23 @@ class Model:
 
     # --- orders and calls ----------------------------------------------------------------------------------------
 
-    def cancelled(self, named: list[int] | None, truthy: bool, stopped: set[int]) -> None:
+    def cancelled(self, named: list[int] | None, truthy: bool, stopped: set[int], *, force: bool) -> None:
         """`ct.cancel` has returned: it stops what had not ended and was not being ended, and says so (1, 5, 10)."""
-        expected = self._order(set(self.plans if named is None else named), whole=named is None)
+        expected = self._order(set(self.plans if named is None else named), whole=named is None, force=force)
         must(
             stopped == expected and truthy == bool(expected), "cancel says it stopped {}, it was {}", stopped, expected
         )
 
-    def _order(self, targets: set[int], *, whole: bool) -> set[int]:
+    def _order(self, targets: set[int], *, whole: bool, force: bool) -> set[int]:
         """An order takes all of the sublattices at its targets (7)."""
         expected = {node for node in targets if self.nodes[node].status not in STOPPED}
         self.ordered |= expected
+        self.forced |= targets if force else set()
         self.whole |= whole and bool(expected)
 
         for node, child in self.below.items():
             if node in targets and self.nodes[node].status not in TERMINAL and child.end is None:
-                child._order(set(child.plans), whole=True)
+                child._order(set(child.plans), whole=True, force=force)
 
         return expected
 
@@ -107,6 +112,7 @@ class Model:
     def release_failed(self, ticket: str) -> None:
         """A release has been called, and has raised or been interrupted."""
         self.calls[ticket].remove(("release", self.restarts))
+        self._not_released.add(ticket)
 
     def ends_members(self, ticket: str, nodes: list[int]) -> None:
         """`cancel_members` is called for nodes that are to be cancelled, and no others (8)."""
@@ -130,6 +136,7 @@ class Model:
         now: float,
     ) -> None:
         """Look at all nodes, which jobs they are in, and how each run stands at the backend (3, 4, 5, 6, 8)."""
+        self._see_given_up(nodes)
         self.runs.saw(self.nodes, nodes, jobs, runs, now)
         roots = {node for node, new in nodes.items() if self._own(node, new.status)}
 
@@ -145,14 +152,24 @@ class Model:
         must(dispatch[0] not in TERMINAL or dispatch[0] == self._outcome(), "dispatch is {}: {}", dispatch[0], nodes)
         self.end = dispatch if dispatch[0] in TERMINAL else None
 
+    def _see_given_up(self, nodes: dict[int, Node]) -> None:
+        """What cannot be confirmed to have ended may be given up, on somebody's word; then it has failed (13)."""
+        for node, new in nodes.items():
+            if self.nodes[node].status == "CANCELLING" and new.status == "FAILED":
+                child = self.below.get(node)
+                forced = not self.forced.isdisjoint(self.runs.mates(node))
+                must(forced or (child and child.given_up), "node {} is given up: {}", node, new)
+                self.given_up.add(node)
+
     def _saw_change(self, node: int, old: Node, new: Node) -> None:
-        status = new.status
-        must(status == old.status or status in NEXT.get(old.status, ()), "node {} goes from {} to {}", node, old, new)
+        status, given_up = new.status, node in self.given_up
+        known = status == old.status or status in NEXT.get(old.status, ())
+        must(known or given_up, "node {} goes from {} to {}", node, old, new)
         must(old.status not in TERMINAL or new == old, "node {} changes from {} to {}", node, old, new)
-        must(node not in self.ordered or status in ABORTED, "node {}, to be cancelled, is {}", node, new)
-        failed = self.runs.may_fail(node) or self._child_is(node, "FAILED")
+        must(node not in self.ordered or status in ABORTED or given_up, "node {}, to be cancelled, is {}", node, new)
+        failed = self.runs.may_fail(node) or self._child_is(node, "FAILED") or given_up
         must(status != "FAILED" or failed, "node {} is {}", node, new)
-        tries = new.attempt < self.plans[node].retries and node not in self.below
+        tries = new.attempt < self.plans[node].retries and node not in self.below and not given_up
         must(status != "FAILED" or not tries, "node {} is {} and may be tried again", node, new)
         self.trail[node] += [status] * (status != old.status)
 
@@ -168,7 +185,7 @@ class Model:
             new,
         )
         must(new.status not in ABORTED or own or roots, "node {} is {} without a cause", node, new)
-        must(not roots or new.status in ABORTED, "node {} is {} below {}", node, new, roots)
+        must(not roots or new.status in ABORTED or node in self.given_up, "node {} is {} below {}", node, new, roots)
         must(
             new.status != "CANCELLED" or own or (cause and int(cause[1]) in roots), "node {}, {}: {}", node, roots, new
         )
@@ -195,7 +212,11 @@ class Model:
     def _outcome(self) -> str | None:
         """Return how the dispatch ends, None where not all of its nodes have."""
         found = {new.status for new in self.nodes.values()}
-        ends = ["CANCELLED"] * self.whole + [end for end in ("FAILED", "CANCELLED") if end in found] + ["COMPLETED"]
+        ends = (
+            ["CANCELLED"] * (self.whole and not self.given_up)
+            + [end for end in ("FAILED", "CANCELLED") if end in found]
+            + ["COMPLETED"]
+        )
         return ends[0] if found <= TERMINAL else None
 
     def ended(self) -> None:
@@ -204,7 +225,9 @@ class Model:
 
         for ticket, calls in self.calls.items():
             hooks = {hook for hook, _ in calls}
-            must("upload" not in hooks or "release" in hooks, "{} is never released: {}", ticket, calls)
+            # Who does not want to wait does not wait for a release that fails either.
+            released = "release" in hooks or (self.forced and ticket in self._not_released)
+            must("upload" not in hooks or released, "{} is never released: {}", ticket, calls)
 
         for child in self.below.values():
             child.ended()

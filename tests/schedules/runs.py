@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,10 +25,15 @@ def must(condition: object, text: str, *values: object) -> None:
 
 
 class Runs:
-    """The jobs of one dispatch. `ends_members`: whether the executor can end single nodes of a pack."""
+    """The jobs of one dispatch.
 
-    def __init__(self, plans: Mapping[int, Plan], *, ends_members: bool) -> None:
-        self._plans, self._ends_members = plans, ends_members
+    Args:
+        given_up: The nodes of which it is not known that they have ended.
+        ends_members: Whether the executor can end single nodes of a pack.
+    """
+
+    def __init__(self, plans: Mapping[int, Plan], given_up: Set[int], *, ends_members: bool) -> None:
+        self._plans, self._given_up, self._ends_members = plans, given_up, ends_members
         #: By ticket the nodes; by node the ticket of the last job it was given to, and how often it has come back.
         self._jobs: dict[str, list[int]] = {}
         self._job_of: dict[int, str] = {}
@@ -42,15 +47,15 @@ class Runs:
 
     def share(self, source: int, node: int) -> bool:
         """Whether a node has been given to the same job as one that it needs."""
-        return source in self._mates(node)
+        return source in self.mates(node)
 
     def may_fail(self, node: int) -> bool:
-        return self._plans[node].fails or any(self._plans[mate].breaks for mate in self._mates(node))
+        return self._plans[node].fails or any(self._plans[mate].breaks for mate in self.mates(node))
 
     def may_abort(self, node: int) -> bool:
-        return any(self._plans[mate].aborts for mate in self._mates(node))
+        return any(self._plans[mate].aborts for mate in self.mates(node))
 
-    def _mates(self, node: int) -> list[int]:
+    def mates(self, node: int) -> list[int]:
         return self._jobs[self._job_of[node]] if node in self._job_of else [node]
 
     def saw(
@@ -97,7 +102,8 @@ class Runs:
     def _is_given_up(self, node: int, nodes: dict[int, Node], runs: dict[int, list[tuple[str, str]]]) -> bool:
         """Whether a node may come back that has not failed: for a node of its pack that has, or is cancelled (8)."""
         ticket = self._job_of.get(node, "")
-        cancelled = any(nodes[mate].status in ("CANCELLING", "CANCELLED") for mate in self._mates(node))
+        given_up = not self._given_up.isdisjoint(self.mates(node))
+        cancelled = given_up or any(nodes[mate].status in ("CANCELLING", "CANCELLED") for mate in self.mates(node))
         began = ticket in (run for run, _ in runs.get(node, ()))
         return ticket in self._failing or (cancelled and not (began and self._ends_members))
 
@@ -114,7 +120,9 @@ class Runs:
         alive = [ticket for ticket, state in ran if state == "alive"]
         must(len(ran) == len(dict(ran)) <= self._came_back[node] + 1, "node {} has run too often: {}", node, ran)
         must(len(alive) <= 1, "node {} runs twice at once: {}", node, ran)
-        must(not alive or new.status in MAY_LIVE, "node {} is {} and alive: {}", node, new, ran)
+        must(
+            not alive or new.status in MAY_LIVE or node in self._given_up, "node {} is {} and alive: {}", node, new, ran
+        )
         must(not alive or self.is_in(node, alive[0]), "node {} is alive in {}, which it has left", node, alive)
         must(
             new.status != "COMPLETED" or states[-1:] == ["COMPLETED"],

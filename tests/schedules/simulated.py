@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 from anyio import Event, get_cancelled_exc_class, move_on_after, sleep
 from model import must
 
-from covalent_core import Job, TaskCancelledError, hookimpl
+from covalent_core import Job, Perhaps, TaskCancelledError, hookimpl
 from covalent_core._model.job import TaskCall
+from covalent_core.errors import BackendUnreachableError, NotNow
 
 if TYPE_CHECKING:
     from world import World
 
 #: How long a call of the backend takes; one that is slow; one that never answers. Seconds of the world's clock.
 USUAL, SLOW, NEVER = 0.01, 3.0, 1e9
+#: How long the backend takes no further job.
+HELD_BACK = 5.0
 #: How far the clock can be off, added up as it is.
 SPARE = 1e-6
 
@@ -32,11 +35,16 @@ ABORTS = ("upload aborts", "provision aborts", "fetch aborts")
 ODDITIES = (*ENDS_IT, *FAILS, *ABORTS, "provision loses its answer", "provision refuses late", "task hangs")
 ODDITIES += tuple(f"{hook} raises" for hook in ("cancel", "find", "release", "cancel_members"))
 ODDITIES += tuple(f"{h} {how}" for h in ("upload", "provision", "run", "fetch", "cancel") for how in ("slow", "hangs"))
+ODDITIES += tuple(
+    f"{h} out of reach" for h in ("pickle", "upload", "provision", "run", "fetch", "cancel", "find", "release")
+)
+ODDITIES += ("provision not now", "provision accepts and is out of reach", "find perhaps", "find perhaps")
 ODDITIES += ("task slow", "find slow", "release slow", "release hangs", "cancel ends it but raises", "pickle slow")
 #: What can be odd about packs.
 PACKS = ("task slow", "task hangs", "task fails", "reports", "reports", "fetch maps", "cancel brings results")
 PACKS += ("run answers at once",)
-PACKS += tuple(f"cancel_members {how}" for how in ("slow", "hangs", "raises", "ends it but raises", "brings results"))
+PACKS += tuple(f"cancel_members {how}" for how in ("slow", "hangs", "raises", "out of reach", "ends it but raises"))
+PACKS += ("cancel_members brings results",)
 
 
 @dataclass
@@ -161,6 +169,12 @@ class SimulatedExecutor:
         if world.odd(job, "provision refuses"):
             raise ConnectionError("the backend refuses the job")
 
+        if world.odd(job, "provision not now"):
+            raise NotNow("there are enough", HELD_BACK)
+
+        if world.odd(job, "provision out of reach"):
+            raise BackendUnreachableError("nobody answers")
+
         if world.odd(job, "provision aborts"):
             raise TaskCancelledError("the quota is used up")
 
@@ -179,6 +193,9 @@ class SimulatedExecutor:
 
         if world.odd(job, "provision loses its answer"):
             raise ConnectionError("the answer is lost")
+
+        if world.odd(job, "provision accepts and is out of reach"):
+            raise BackendUnreachableError("the line is lost")
 
         return submission.handle
 
@@ -255,9 +272,13 @@ class SimulatedExecutor:
         return self._results(job, submission) if self.world.odd(job, f"{hook} brings results") else None
 
     @hookimpl
-    async def find(self, job: Job) -> str | None:
+    async def find(self, job: Job) -> str | Perhaps | None:
         """Answer for requests in flight too: they are waited for, or must never be accepted."""
         await self._pass("find", job)
+
+        if self.world.odd(job, "find perhaps"):
+            return Perhaps("it may be on its way")
+
         submission = self.world.backend.under(job.ticket)
 
         if submission is None:
@@ -291,6 +312,9 @@ class SimulatedExecutor:
         odd = self.world.odd
         await sleep(SLOW if odd(job, f"{hook} slow") else NEVER if odd(job, f"{hook} hangs") else USUAL)
         self.world.point(f"{hook} answers")
+
+        if odd(job, f"{hook} out of reach"):
+            raise BackendUnreachableError(f"nobody answers ({hook})")
 
         if odd(job, f"{hook} raises"):
             raise ConnectionError(f"the backend is unreachable ({hook})")

@@ -71,7 +71,9 @@ def _happening(happening: Happening) -> Iterator[Happening]:
         yield points, ANYWHERE, event
 
     if isinstance(event, Cancel):
-        yield from ((points, place, simpler) for simpler in _with_defaults(event, "nodes", "rings", "dispatch"))
+        yield from (
+            (points, place, simpler) for simpler in _with_defaults(event, "nodes", "rings", "dispatch", "force")
+        )
         yield from ((points, place, replace(event, nodes=nodes)) for nodes in _names(event.nodes or ()))
 
 

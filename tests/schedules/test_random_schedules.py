@@ -29,6 +29,13 @@ FOUND = {
     "an order that came too late, noticed while a dispatch is taken up": (
         "Case((Vertex(),), (), ((1, 'release is called', Kill()), (2, 'before a commit', Cancel())))"
     ),
+    "a cancel that nobody is told of while a hook waits to be called again": (
+        "Case((Vertex(),), ((0, 'run out of reach'),), ((1, 'run answers', Cancel(rings=False)),))"
+    ),
+    "a node of a pack that is given up, whose job may be alive while another of its nodes starts again": (
+        "Case((Vertex(), Vertex()), ((0, 'task hangs'), (0, 'cancel hangs')), ((1, 'run is called', Cancel((1,))), "
+        "(1, 'cancel is called', Cancel((1,), force=True))), pack=2)"
+    ),
     "a dispatcher told to end while it takes up a sublattice that nobody wants any more": (
         "Case((Vertex(role='sublattice', graph=(Vertex(),)),), (), "
         "((1, 'before a sublattice', Tell()), (2, 'anywhere', Cancel(rings=False))))"

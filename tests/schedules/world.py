@@ -29,7 +29,7 @@ from simulated import ABORTS, ENDS_IT, FAILS, SLOW, USUAL, Backend, SimulatedExe
 from covalent_core import Job
 from covalent_core._client import spawn
 from covalent_core._dispatch import attempts, compute, dispatcher, graph, members, shared, stalls, steps, walk
-from covalent_core._dispatch.dispatcher import Dispatcher
+from covalent_core._dispatch.serving import serve
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._home import Home
 from covalent_core._model.exchange import to_json
@@ -162,7 +162,7 @@ class World:
         self.generations += 1
 
         try:
-            Dispatcher(self.home).serve()
+            serve(self.home)
         except asyncio.CancelledError as error:
             must(self._killed_at is not None, "a dispatcher that is alive and told to end raises {!r}", error)
         except BaseException:
@@ -189,7 +189,8 @@ class World:
     def _check_end(self) -> None:
         self.look()
         self.model.ended()
-        must(not (self._released_in_the_end and self.backend.files), "files are left of {}", self.backend.files)
+        released = self._released_in_the_end and not any(model.forced for model in self.models.values())
+        must(not (released and self.backend.files), "files are left of {}", self.backend.files)
         query = "SELECT node_id, status FROM status_changes WHERE dispatch_id = ? AND node_id IS NOT NULL ORDER BY id"
 
         for dispatch_id, model in self.models.items():
@@ -239,12 +240,13 @@ class World:
         named = None if event.nodes is None else sorted({node % len(model.plans) for node in event.nodes})
 
         try:
-            outcome = request_cancel(self.store, dispatch_id, named, "because", "test")
+            outcome = request_cancel(self.store, dispatch_id, named, "because", "test", force=event.force)
         except SublatticeNodeError:
             must(named is not None and model is not self.model, "a cancel is refused")
         else:
             must(named is None or model is self.model, "a node of a sublattice is cancelled from outside")
-            model.cancelled(named, bool(outcome), {t.node_id for t in outcome.targets if t.stopped})
+            stopped = {t.node_id for t in outcome.targets if t.stopped}
+            model.cancelled(named, bool(outcome), stopped, force=event.force)
 
         self.look()
 
@@ -337,8 +339,8 @@ class World:
         return dispatch, nodes, jobs
 
     def _count_workers(self) -> None:
-        # Jobs that a dispatcher takes up from another are not made to wait.
-        if self.case.max_workers and self.generations == 1:
+        # Jobs that a dispatcher takes up from another are not made to wait, and none waits for one that was given up.
+        if self.case.max_workers and self.generations == 1 and not any(m.given_up for m in self.models.values()):
             busy = [s for s in self.backend.submissions if s.limited and "alive" in s.ran(self.now).values()]
             must(
                 len(busy) <= self.case.max_workers, "{} jobs at once, max_workers {}", len(busy), self.case.max_workers
@@ -446,11 +448,12 @@ def enter() -> None:
     shared.create, shared.BoundExecutor = cache(shared.create), cache(BoundExecutor)
     # Found out by every dispatcher, and the same for all.
     Home.create, signal.valid_signals = cache(Home.create), cache(signal.valid_signals)
+    # Nothing here blocks the loop, and a thread to watch it would cost as much as a tenth of a world.
+    stalls.Stalls.run = lambda _: anyio.sleep_forever()
     # Rarer looks: each is a turn of the loop, and most of these worlds end before the first.
     seconds = {
         (dispatcher, "POLL_SECONDS"): 50.0,
         (members, "THREAD_SECONDS"): 50.0,
-        (stalls, "BEAT_SECONDS"): 50.0,
         (compute, "PROVISION_SECONDS"): 20.0,
         (compute, "ATTEMPT_SECONDS"): 10.0,
         (steps, "ATTEMPT_SECONDS"): 10.0,

@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from covalent_core import Job
-from covalent_core._model.job import Value
 from covalent_core.backend import FOLDER, Following, Unknown, beside, fetch_results
 from covalent_core.errors import BackendUnreachableError
 from covalent_core_slurm._cluster import Cluster
@@ -33,7 +32,7 @@ class JobFiles:
         self._waits[who] = text
         self.job.report_waiting("; ".join(filter(None, self._waits.values())))
 
-    async def results(self, node_ids: Collection[int]) -> Mapping[str, Value]:
+    async def results(self, node_ids: Collection[int]) -> Mapping[str, bytes | Path]:
         """Return the result files of nodes; one that has not ended has none.
 
         Raises:

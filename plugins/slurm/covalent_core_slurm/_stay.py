@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
-from covalent_core._model.job import Value
 from covalent_core.backend import ENDED, OUTCOME, Alive, Over, end_gracefully, read_outcome
 from covalent_core_slurm._answers import JobRecord
 from covalent_core_slurm._cancels import Order
@@ -138,7 +138,7 @@ def may_have_begun(record: JobRecord) -> bool:
     return record.nodes != ""
 
 
-def _was_ended(results: Mapping[str, Value]) -> bool:
+def _was_ended(results: Mapping[str, bytes | Path]) -> bool:
     """Return whether a task was ended, or may have been: with `ct.checkpoint()` it ends itself when it is told to."""
     outcomes = [read_outcome(file) for name, file in results.items() if name.endswith(OUTCOME)]
     return any(

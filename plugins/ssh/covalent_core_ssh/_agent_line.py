@@ -15,9 +15,9 @@ import asyncssh
 
 from covalent_core.backend import Opening
 from covalent_core_ssh._command import TOO_OLD, agent_command
-from covalent_core_ssh._program import agent_program
 from covalent_core_ssh.connection import SSHConnection
 from covalent_core_ssh.errors import SSHElsewhereError, SSHError, SSHLineLostError, SSHRefusedError
+from covalent_core_ssh.program import agent_program
 
 #: Who is told what happens to a job that runs: which nodes have ended, what one has written.
 Listener: TypeAlias = Callable[[dict[str, Any]], None]

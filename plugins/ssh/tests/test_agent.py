@@ -20,7 +20,7 @@ from covalent_core._executors.bundle import pack
 from covalent_core._model.job import TaskCall
 from covalent_core_ssh import _program
 from covalent_core_ssh._command import MARK, agent_command
-from covalent_core_ssh._program import agent_program
+from covalent_core_ssh.program import agent_program
 
 TICKET, GREETING = "ct-1-0-0", "the agent says: "
 

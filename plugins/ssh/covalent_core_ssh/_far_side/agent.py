@@ -11,7 +11,7 @@ import sys
 import traceback
 import uuid
 from contextlib import suppress
-from typing import Any, Dict, List, Mapping, Set, Tuple
+from typing import Any, Dict, List, Mapping, Set, Tuple, Type
 
 from covalent_core._runner.processes import children, send
 from covalent_core._runner.protocol import LEASE, NOBODY
@@ -280,11 +280,12 @@ def say(message: Dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def main(mark: str, workdir: str, silence: float) -> None:
+def main(mark: str, workdir: str, silence: float, kind: Type[Agent] = Agent) -> None:
     """Become the agent and its nursery; return when the line has closed.
 
     Args:
         mark: What stands before the first word, so that nobody takes the talk of a login script for it.
+        kind: What answers.
     """
     sys.stdout.write(f"\n{mark}")
 
@@ -306,4 +307,4 @@ def main(mark: str, workdir: str, silence: float) -> None:
 
     there.close()
     say({"workdir": path, "host": os.uname().nodename})
-    asyncio.run(Agent(here, silence)._serve())
+    asyncio.run(kind(here, silence)._serve())

@@ -6,8 +6,8 @@ import os
 from functools import partial
 from typing import Optional
 
-from covalent_core.backend._lost import said_after
 from covalent_core.backend.job_folder import JobFolder
+from covalent_core.backend.last_words import said_after
 from covalent_core.backend.processes import ProcessHandle
 
 #: Seconds in which the processes of a job must have gone that were told to end.

@@ -16,7 +16,7 @@ CORE = (
     "covalent_core.backend._proc",
     "covalent_core.backend._strays",
     "covalent_core.backend.processes",
-    "covalent_core.backend._lost",
+    "covalent_core.backend.last_words",
     "covalent_core.backend.job_folder",
 )
 
@@ -35,19 +35,22 @@ for name, source in {modules!r}:
     else:
         module.__path__ = []
 
-sys.modules["far_side.agent"].main(*{arguments})
+sys.modules["far_side.{main}"].main(*{arguments})
 """
 
 
-def agent_program(mark: str, workdir: str, silence: float) -> bytes:
+def agent_program(mark: str, workdir: str, silence: float, *, own: Path | None = None) -> bytes:
     """Return the program of an agent.
 
     Args:
         mark: What it says before its first word.
         workdir: The folder for all jobs.
         silence: Seconds without a request after which it takes the line to be dead.
+        own: A module that is begun instead of the agent's own, and makes one that answers more.
     """
-    return _LOAD.format(modules=_modules(), arguments=json.dumps([mark, workdir, silence])).encode()
+    modules = [*_modules(), *([(f"far_side.{own.stem}", own.read_text())] if own else [])]
+    main = own.stem if own else "agent"
+    return _LOAD.format(modules=modules, main=main, arguments=json.dumps([mark, workdir, silence])).encode()
 
 
 @cache

@@ -1,0 +1,5 @@
+"""The beginning of the agent."""
+
+from agent import main
+
+main()
