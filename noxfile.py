@@ -45,7 +45,7 @@ SLOWEST = "--durations=10"
 SIDE_BY_SIDE = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder")
 
 #: Those of the plugins wait even more, for hosts and clusters, and the suite for executors is most of them.
-SUITES_SIDE_BY_SIDE = ("--numprocesses=10", "--dist=load", "--maxschedchunk=1", "--no-loadscope-reorder")
+SUITES_SIDE_BY_SIDE = ("--numprocesses=8", "--dist=load", "--maxschedchunk=1", "--no-loadscope-reorder")
 
 #: Amazon's SDK wants exactly this one; no other dependency has a lower end at which anything is written differently.
 OLDEST_PICKLER = "cloudpickle==2.2.1"

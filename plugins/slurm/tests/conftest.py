@@ -20,8 +20,9 @@ from covalent_core.testing._warm import WarmDispatcher
 
 pytest_plugins = ["budget"]
 
-#: Modules whose tests have a cluster for themselves, one after the other.
-ALONE = ("test_controller.py", "test_accounting.py")
+#: Modules whose tests have a cluster for themselves, one after the other, by what such a cluster is called. Where many
+#: jobs are, everybody who looks has to look through all of them.
+ALONE = {"test_controller.py": "second", "test_accounting.py": "second", "test_many.py": "third"}
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -31,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "alone" if nodeid.partition("::")[0].endswith(ALONE) else nodeid
+            return ALONE.get(Path(nodeid.partition("::")[0]).name, nodeid)
 
     return Scheduling(config, log)
 
@@ -89,7 +90,7 @@ def own_cluster(second_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def third_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Start one more Slurm, for many jobs."""
-    with shared_cluster(shared_folder(tmp_path_factory) / "crowded", hurried=True) as cluster:
+    with shared_cluster(tmp_path_factory.mktemp("slurm"), hurried=True) as cluster:
         yield cluster
 
 

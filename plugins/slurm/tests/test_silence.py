@@ -365,7 +365,9 @@ def test_what_start_files_of_a_login_node_print_and_set_is_not_meant_for_us(tmp_
         login_node = LoginNode(SSHHost(str(options.pop("hostname")), **options))
 
         try:
-            return await login_node.run("cat; env | grep -E '^SQUEUE_|^SLURM_CLUSTERS'; echo error >&2; exit 3", b"answer\n")
+            return await login_node.run(
+                "cat; env | grep -E '^SQUEUE_|^SLURM_CLUSTERS'; echo error >&2; exit 3", b"answer\n"
+            )
         finally:
             await login_node.close()
 
