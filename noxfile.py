@@ -1,4 +1,4 @@
-"""What must pass. ``nox --list`` shows the sessions; ``nox`` runs all of them, ``nox -s tests -- -k cancel`` a part.
+"""What must pass. ``nox --list`` shows the sessions; ``nox`` runs the most of them, ``nox -s tests -- -k cancel`` a part.
 
 ``nox -s plugins -- ssh -k cancel`` runs a part of the tests of one plugin. The plugins need programs of this machine,
 which each names in its pyproject.toml. Root gets those that are missing installed. For anybody else nox says which are
@@ -34,6 +34,9 @@ nox.options.sessions = ["lint", "types", "tests", "oldest", "package", "plugins"
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 PLUGINS = sorted(folder.parent for folder in Path("plugins").glob("*/pyproject.toml"))
+
+#: Plugins whose tests run when they are named: they take minutes each, and have not been watched for long.
+NAMED_ONLY = ("awsbatch", "braket", "dask")
 
 #: The executor that the documentation shows for containers.
 DOCKER = Path("examples", "docker")
@@ -132,9 +135,9 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def plugins(session: nox.Session) -> None:
-    """Run the tests of the plugins, or of those named first (`-- ssh -x`), against real backends on this machine."""
+    """Run the tests of SSH and Slurm, or of those plugins named first (`-- dask -x`), against backends on this machine."""
     named = list(takewhile(lambda argument: argument in {plugin.name for plugin in PLUGINS}, session.posargs))
-    chosen = [plugin for plugin in PLUGINS if not named or plugin.name in named]
+    chosen = [plugin for plugin in PLUGINS if plugin.name in named or not (named or plugin.name in NAMED_ONLY)]
     left = provide_programs(session, chosen)
     install_groups(session, "test")
 
