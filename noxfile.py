@@ -1,4 +1,4 @@
-"""What must pass. ``nox --list`` shows the sessions; ``nox`` runs the most of them, ``nox -s tests -- -k cancel`` a part.
+"""What must pass. ``nox --list`` shows the sessions, ``nox`` runs most, ``nox -s tests -- -k cancel`` a part of one.
 
 ``nox -s plugins -- ssh -k cancel`` runs a part of the tests of one plugin. The plugins need programs of this machine,
 which each names in its pyproject.toml. Root gets those that are missing installed. For anybody else nox says which are
@@ -135,7 +135,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def plugins(session: nox.Session) -> None:
-    """Run the tests of SSH and Slurm, or of those plugins named first (`-- dask -x`), against backends on this machine."""
+    """Run the tests of SSH and Slurm, or of the plugins named first (`-- dask -x`), against backends here."""
     named = list(takewhile(lambda argument: argument in {plugin.name for plugin in PLUGINS}, session.posargs))
     chosen = [plugin for plugin in PLUGINS if plugin.name in named or not (named or plugin.name in NAMED_ONLY)]
     left = provide_programs(session, chosen)
