@@ -256,6 +256,8 @@ def test_what_a_noted_leader_has_left_in_its_session_is_ended(
 
 def test_a_number_that_was_given_again_is_not_ended(start: Callable[..., subprocess.Popen[str]], tag: str) -> None:
     process = start("env", "-i", "sleep", "600")
+    # Until then it is what bears the tag.
+    wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
 
     swept(tag, noted=[f"{process.pid}.1"])
 
