@@ -18,7 +18,7 @@ from tasks import count_until_told, runs_in
 from covalent_core import Job
 from covalent_core._executors.bundle import pack
 from covalent_core._model.job import TaskCall
-from covalent_core_ssh import _program
+from covalent_core_ssh import program
 from covalent_core_ssh._command import MARK, agent_command
 from covalent_core_ssh.program import agent_program
 
@@ -217,7 +217,7 @@ def test_an_agent_that_hears_nothing_ends(tmp_path) -> None:
 
 
 def test_the_program_is_one_that_python_3_8_can_read() -> None:
-    for name, source in _program._modules():
+    for name, source in program._modules():
         ast.parse(source, name, feature_version=(3, 8))
         # What is annotated may be newer, for nobody evaluates it.
         assert not source or "from __future__ import annotations" in source
