@@ -70,7 +70,7 @@ class TestOnTheLoginNode(ExecutorSuite):
         before.rename(results)
 
     def alive(self, ticket: str, noted: list[str]) -> list[str]:
-        if living := super().alive(ticket, noted):
+        if living := sorted({*noted} & {*super().alive(ticket, noted)}):
             return living
 
         def settled() -> bool:
@@ -78,11 +78,15 @@ class TestOnTheLoginNode(ExecutorSuite):
             ended = not folder.exists() or os.path.lexists(folder / f"results/{ticket}.ended")
             return not ended or ticket not in self.cluster.living().values()
 
-        # The controller hears of the end of a job some milliseconds after it, seconds where this machine is busy.
+        # The shell of a job ends some milliseconds after its runner, and the controller hears of it then; that is seconds
+        # where this machine is busy.
         with suppress(AssertionError):
             wait_until(settled, 10)
 
-        return [name for name in self.cluster.living().values() if name == ticket]
+        return [
+            *super().alive(ticket, noted),
+            *(name for name in self.cluster.living().values() if name == ticket),
+        ]
 
     def reused_handle(self, old: str, new: str) -> str:
         """Job ids are given again, to another job."""
