@@ -78,8 +78,8 @@ class TestOnTheLoginNode(ExecutorSuite):
             ended = not folder.exists() or os.path.lexists(folder / f"results/{ticket}.ended")
             return not ended or ticket not in self.cluster.living().values()
 
-        # The shell of a job ends some milliseconds after its runner, and the controller hears of it then; that is seconds
-        # where this machine is busy.
+        # The shell of a job ends some milliseconds after its runner, and the controller hears of it then, which takes
+        # seconds where this machine is busy.
         with suppress(AssertionError):
             wait_until(settled, 10)
 
