@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,9 @@ from pathlib import Path
 from covalent_core._client import spawn
 from covalent_core._home import Home
 from covalent_core._lock import is_served
+
+#: The ticket of any job.
+TICKET = re.compile(r"\bct-[0-9a-f]{32}-\d+-\d+\b")
 
 
 def start_time(pid: int) -> str | None:
@@ -68,8 +72,8 @@ def alive_in_any_namespace(ticket: str, noted: list[str]) -> list[str]:
     """Return what is alive of a job whose tasks may have process ids of their own, as in containers of this machine.
 
     A noted process is known by its number in any PID namespace together with its start time, which is the same in all
-    of them. What else is found has the job's ticket in its command line, in its environment or in the path of its
-    directory.
+    of them, unless it says that it is of another job: containers that start together have the same numbers. What else
+    is found has the job's ticket in its command line, in its environment or in the path of its directory.
 
     Args:
         noted: What tasks have noted of themselves and of their children, each as ``<process id>.<start time>``.
@@ -78,12 +82,19 @@ def alive_in_any_namespace(ticket: str, noted: list[str]) -> list[str]:
 
     for pid in _numbers():
         with suppress(OSError):
-            found |= wanted & {f"{number}.{start_time(pid)}" for number in _numbers_in_namespaces(pid)}
+            environment, names = _environment(pid), {f"{n}.{start_time(pid)}" for n in _numbers_in_namespaces(pid)}
 
-            if ticket.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+            if ticket in environment:
                 found.add(f"{pid}.{start_time(pid)}")
 
+            if ticket in environment or not TICKET.search(environment):
+                found |= wanted & names
+
     return sorted(found | {f"{pid}.{start_time(pid)}" for pid in processes_about(ticket)})
+
+
+def _environment(pid: int) -> str:
+    return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
 
 
 def _numbers_in_namespaces(pid: int) -> list[str]:
