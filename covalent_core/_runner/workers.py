@@ -59,11 +59,14 @@ class Workers:
         self._line, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         self._used = False
+        # Until the child has given up the handlers of this process, an order to end would be lost on it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         worker = os.fork()
 
         if worker == 0:
             try:
                 self._become_worker(parent)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 line = socket.socket(fileno=out_of_the_way(far.detach()))
                 work(line, self.progress, self._output, outcomes)
             except BaseException:
@@ -71,6 +74,7 @@ class Workers:
             finally:
                 os._exit(1)
 
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self.tree = Tree(worker)
         far.close()
         self._line.setblocking(False)
