@@ -166,7 +166,9 @@ class Walk:
             self._submit(members, job)
 
     async def _start_later(self, node: WalkNode) -> None:
-        await sleep((node.not_before or 0) - now())
+        await stop("before-pause")
+        # The moment may have passed since it was looked at, and a negative pause is an error.
+        await sleep(max(0.0, (node.not_before or 0) - now()))
         node.not_before = None
 
         with self.walled(f"starting node {node.node_id} again"):

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from probes import kill_dispatcher, wait_until
+from probes import Stops, dispatchers_of, kill_dispatcher, wait_until
 from tasks import any_alive, calls, failing, finished, gather, held, hold, let_go, note, quick, runs, status_of, tree
 
 import covalent_core as ct
@@ -223,6 +223,25 @@ def test_killed_in_the_pause_the_next_dispatcher_keeps_it(home: Path, tmp_path: 
     assert [attempt["attempt"] for attempt in node["attempts"]] == [0]
     assert runs(tmp_path, "task") == 2
     assert nothing_left(home)
+
+
+def test_a_pause_that_is_over_before_it_begins_is_none(home: Path, tmp_path: Path, stops: Stops) -> None:
+    stubborn = trying(1, retry_delay=0.2)
+
+    @ct.lattice
+    def workflow(folder):
+        return stubborn(folder, "task", 1)
+
+    stops.take("before-pause")
+    dispatch_id = ct.dispatch(workflow)(tmp_path)
+    stops.wait("before-pause")
+    not_before = in_the_pause(dispatch_id)
+    wait_until(lambda: passed(not_before))
+    stops.leave("before-pause")
+
+    assert finished(dispatch_id).get_node_result(0)["output"] == "task"
+    assert len(dispatchers_of(home)) == 1
+    assert not (home / "dispatcher.log").read_text()
 
 
 def test_a_cancelled_task_is_never_tried_again(home: Path, tmp_path: Path) -> None:
