@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import marshal
 import mmap
 import os
 import pickle
+import sys
 import tempfile
 import zipfile
 from functools import cache
+from importlib.machinery import SourceFileLoader
+from importlib.util import MAGIC_NUMBER, source_hash
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -54,10 +58,23 @@ def runner_zip(*, composing: bool) -> bytes:
     Args:
         composing: Whether it can also build graphs.
     """
+    buffer = io.BytesIO()
+
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        for name, file in runner_sources(composing=composing).items():
+            # A ZipInfo of its own has a fixed date: equal sources give equal bytes.
+            bundle.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+        bundle.writestr(zipfile.ZipInfo("__main__.py"), BEGINNING)
+
+    return buffer.getvalue()
+
+
+def runner_sources(*, composing: bool) -> dict[str, Path]:
+    """Return the files of which the runner is made, by their names in a bundle."""
     import cloudpickle
 
     here, pickler = Path(__file__).parents[1], Path(cloudpickle.__file__).parent
-    buffer = io.BytesIO()
 
     # Under a name of its own: an installed covalent_core must not mix with the runner that has come with the job.
     travellers = [here / name for name in TRAVELLERS]
@@ -65,14 +82,21 @@ def runner_zip(*, composing: bool) -> bytes:
     composers = [file for wing in COMPOSERS if composing for file in sorted((here / wing).glob("*.py"))]
     sources = {f"covalent_runner/{file.name}": file for file in sorted(runner)}
     sources |= {f"covalent_core/{file.relative_to(here)}": file for file in travellers + composers}
-    sources |= {f"cloudpickle/{file.name}": file for file in sorted(pickler.glob("*.py"))}
+    return sources | {f"cloudpickle/{file.name}": file for file in sorted(pickler.glob("*.py"))}
 
-    with zipfile.ZipFile(buffer, "w") as bundle:
-        for name, file in sources.items():
-            # A ZipInfo of its own has a fixed date: equal sources give equal bytes.
-            bundle.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
 
-        bundle.writestr(zipfile.ZipInfo("__main__.py"), BEGINNING)
+@cache
+def compiled_runner() -> bytes:
+    """Return a runner that can build graphs; what every start imports is compiled for this interpreter."""
+    buffer = io.BytesIO(runner_zip(composing=True))
+
+    with zipfile.ZipFile(buffer, "a") as bundle:
+        for name, file in runner_sources(composing=False).items():
+            loader = SourceFileLoader(file.stem, str(file))
+            code = marshal.dumps(loader.source_to_code(bundle.read(name), str(file)))
+            # As PEP 552 says: not to be compared with the source, which is beside it and of the same moment.
+            header = MAGIC_NUMBER + (1).to_bytes(4, "little") + source_hash(bundle.read(name))
+            bundle.writestr(zipfile.ZipInfo(f"{name}c"), header + code, zipfile.ZIP_DEFLATED)
 
     return buffer.getvalue()
 
@@ -119,13 +143,17 @@ def _add_value(bundle: zipfile.ZipFile, entry: str, kind: str, content: Any) -> 
 
 
 def runner_file(home: Home) -> Path:
-    """Return the runner as a file of `home`, written if it is not there."""
+    """Return the runner as a file of `home`, written if it is not there.
+
+    For this interpreter it is compiled, which is half of what it takes to start; another one takes the sources.
+    """
     content = runner_zip(composing=True)
-    file = home.folder / f"runner-{hashlib.sha256(content).hexdigest()[:16]}.pyz"
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    file = home.folder / f"runner-{digest}.{sys.implementation.cache_tag}.pyz"
 
     if not file.exists():
         part = file.with_suffix(f".{os.getpid()}")
-        part.write_bytes(content)
+        part.write_bytes(compiled_runner())
         part.replace(file)
 
     return file

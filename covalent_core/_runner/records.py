@@ -8,7 +8,6 @@ import os
 import sys
 import time
 import traceback
-import zipfile
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from .disk import write_patiently
@@ -64,6 +63,8 @@ def open_value(value: Any) -> Iterator[Any]:
         with open(content, "rb") as file:
             yield file
     else:
+        import zipfile
+
         with zipfile.ZipFile(sys.argv[0]) as bundle, bundle.open(content) as file:
             yield file
 
@@ -147,7 +148,10 @@ def traceback_of(error: BaseException) -> str:
     """Return the traceback of an error without the frames of the runner."""
     frames = error.__traceback__
 
-    while frames is not None and os.path.dirname(frames.tb_frame.f_code.co_filename) == os.path.dirname(__file__):
+    # Not `__file__`: a compiled module keeps the name of its source.
+    here = os.path.dirname(traceback_of.__code__.co_filename)
+
+    while frames is not None and os.path.dirname(frames.tb_frame.f_code.co_filename) == here:
         frames = frames.tb_next
 
     return "".join(traceback.format_exception(type(error), error, frames))

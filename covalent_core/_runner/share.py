@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
@@ -187,6 +186,8 @@ def lead(job: Dict[str, Any], command: List[str]) -> int:
 
     if not claim(prefix, own_handle()):
         return 0
+
+    import subprocess
 
     signal.signal(signal.SIGTERM, lambda signum, frame: order_ends(prefix, node_ids))
     status = subprocess.Popen(command, start_new_session=True).wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import shutil
 import signal
 import socket
 import traceback
@@ -104,6 +103,8 @@ class Workers:
         self.tree.end()
 
         if self.progress.folder:
+            import shutil
+
             shutil.rmtree(self.progress.folder, ignore_errors=True)
 
     def answers(self) -> Iterator[Tuple[bytes, int, bytes]]:

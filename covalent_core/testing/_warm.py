@@ -98,6 +98,7 @@ def main() -> None:
     for composing in (False, True):
         bundle.runner_zip(composing=composing)
 
+    bundle.compiled_runner()
     # What all dispatchers share is not looked through by each, which would copy it.
     gc.freeze()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from probes import alive, wait_until
 from pythons import PYTHONS, python_or_skip
 
 from covalent_core._compose.pickling import dumps
-from covalent_core._executors.bundle import BEGINNING, TOO_OLD, pack
+from covalent_core._executors.bundle import BEGINNING, TOO_OLD, pack, runner_file
+from covalent_core._home import Home
 from covalent_core._model.job import Job, TaskCall
 
 
@@ -49,6 +52,30 @@ def test_a_bundle_needs_only_an_interpreter(tmp_path: Path, name: str) -> None:
     assert header["status"] == "COMPLETED", header["error"]
     assert pickle.loads(content) == (3, 2)
     assert (tmp_path / "results" / "ct-ticket-3-0.ended").is_symlink()
+
+
+def test_the_runner_of_a_home_is_compiled_for_this_interpreter_alone(home: Path) -> None:
+    home.mkdir()
+    runner = runner_file(Home(home))
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import covalent_runner.supervisor as s; print(s.__file__)"
+    loaded = [sys.executable, "-I", "-S", "-c", script, str(runner)]
+
+    assert subprocess.check_output(loaded, text=True).strip() == f"{runner}/covalent_runner/supervisor.pyc"
+
+    runner.write_bytes(recompiled(runner, b"of another interpreter"))
+    assert subprocess.check_output(loaded, text=True).strip() == f"{runner}/covalent_runner/supervisor.py"
+
+
+def recompiled(runner: Path, magic: bytes) -> bytes:
+    """Return a runner whose compiled modules begin with another magic number."""
+    buffer = io.BytesIO()
+
+    with zipfile.ZipFile(runner) as before, zipfile.ZipFile(buffer, "w") as after:
+        for name in before.namelist():
+            content = before.read(name)
+            after.writestr(name, magic[:4] + content[4:] if name.endswith(".pyc") else content)
+
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", [f"python3.{minor}" for minor in range(8, 15) if minor != sys.version_info[1]])
