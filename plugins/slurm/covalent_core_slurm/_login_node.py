@@ -58,7 +58,7 @@ class LoginNode:
     def __init__(self, host: SSHHost | None = None, slurm_path: str = "") -> None:
         self.is_here = host is None
         self._lost: tuple[type[Exception], ...] = ()
-        self._refused: tuple[type[Exception], ...] = ()
+        self._denied: tuple[type[Exception], ...] = ()
         self._shell: LocalShell | SSHConnection = self._connect(host) if host else LocalShell()
         self._path = f"PATH={quote_path(slurm_path)}:$PATH; export PATH; " if slurm_path else ""
         self.close = self._shell.close
@@ -126,9 +126,9 @@ class LoginNode:
 
     def _connect(self, host: SSHHost) -> SSHConnection:
         # What SSH needs takes long to be imported, and on a login node nobody needs it.
-        from covalent_core_ssh import SSHConnection, SSHError, SSHRefusedError
+        from covalent_core_ssh import SSHConnection, SSHDeniedError, SSHError
 
-        self._lost, self._refused = (SSHError,), (SSHRefusedError,)
+        self._lost, self._denied = (SSHError,), (SSHDeniedError,)
         return SSHConnection(host)
 
     @contextmanager
@@ -136,7 +136,7 @@ class LoginNode:
         try:
             yield
         except self._lost as error:
-            raise SlurmUnreachableError(str(error), refused=isinstance(error, self._refused)) from error
+            raise SlurmUnreachableError(str(error), refused=isinstance(error, self._denied)) from error
 
 
 class LocalShell:

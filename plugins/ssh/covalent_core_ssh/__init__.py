@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from covalent_core_ssh._executor import SSHExecutor
-from covalent_core_ssh.errors import SSHError, SSHLineLostError, SSHRefusedError, SSHUnreachableError
+from covalent_core_ssh.errors import SSHDeniedError, SSHError, SSHLineLostError, SSHRefusedError, SSHUnreachableError
 from covalent_core_ssh.host import Finished, SSHHost
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Finished",
     "SSHConnection",
+    "SSHDeniedError",
     "SSHError",
     "SSHExecutor",
     "SSHHost",

@@ -11,7 +11,7 @@ from covalent_core.backend import ProcessHandle
 from covalent_core.errors import BackendUnreachableError
 from covalent_core_ssh._agent_line import AgentLine, Listener
 from covalent_core_ssh.connection import Address, SSHConnection
-from covalent_core_ssh.errors import SSHElsewhereError, SSHError, SSHRefusedError
+from covalent_core_ssh.errors import SSHDeniedError, SSHElsewhereError, SSHError
 from covalent_core_ssh.host import SSHHost
 
 #: Seconds after a refusal in which jobs that have begun do not make us try to get in again, doubled from one to the
@@ -34,7 +34,7 @@ class Agents:
         self._start = start
         self._addresses: dict[str, Address] = {}
         self._others: dict[str, AgentLine] = {}
-        self._refusal: SSHRefusedError | None = None
+        self._refusal: SSHDeniedError | None = None
         self._refused_until = self._refused_pause = 0.0
         self.first = start(SSHConnection(host))
 
@@ -84,7 +84,7 @@ class Agents:
 
         try:
             yield
-        except SSHRefusedError as error:
+        except SSHDeniedError as error:
             self._note_refusal(error)
             raise BackendUnreachableError(str(error), refused=True) from error
         except SSHError as error:
@@ -119,7 +119,7 @@ class Agents:
         if line.host not in self._addresses and (address := line.connection.address):
             self._addresses[line.host] = address
 
-    def _note_refusal(self, error: SSHRefusedError) -> None:
+    def _note_refusal(self, error: SSHDeniedError) -> None:
         first, longest = REFUSED_PAUSES
         self._refused_pause = min(2 * self._refused_pause or first, longest)
         self._refusal, self._refused_until = error, time.monotonic() + self._refused_pause

@@ -13,7 +13,7 @@ import asyncssh
 
 from covalent_core.backend import Opening
 from covalent_core_ssh._host_keys import FirstUse
-from covalent_core_ssh.errors import SSHError, SSHLineLostError, SSHRefusedError, SSHUnreachableError
+from covalent_core_ssh.errors import SSHDeniedError, SSHError, SSHLineLostError, SSHRefusedError, SSHUnreachableError
 from covalent_core_ssh.host import Finished, SSHHost
 
 #: An IP address and a port.
@@ -270,13 +270,13 @@ def _explained(host: SSHHost) -> Iterator[None]:
     try:
         yield
     except asyncssh.HostKeyNotVerifiable as error:
-        raise SSHRefusedError(
+        raise SSHDeniedError(
             f"the host key of {host.place} is not the one in {host.known_hosts or '~/.ssh/known_hosts'}, or not there "
             f"at all ({error.reason}); compare it with what the administrator says and add it with ssh-keyscan, or set "
             f"accept_unknown_host=True to trust a host that is seen for the first time"
         ) from error
     except asyncssh.PermissionDenied as error:
-        raise SSHRefusedError(
+        raise SSHDeniedError(
             f"{host.place} does not let us in with {key if host.ssh_key_file else 'the SSH agent and the default keys'}"
             f": {error.reason}; see whether this works: {_ssh_command(host)}"
         ) from error

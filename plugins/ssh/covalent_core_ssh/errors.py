@@ -7,7 +7,8 @@
         ├── SSHUnreachableError    no connection could be made; later it may be possible
         ├── SSHLineLostError       the connection was lost while something was under way
         ├── SSHElsewhereError      .host: the host answered, and it is not the one where a job runs
-        └── SSHRefusedError        the host answered, and said no: a key, an interpreter, a folder
+        └── SSHRefusedError        the host answered, and said no: an interpreter, a folder
+            └── SSHDeniedError     it did not even let us in, or is not the host that it should be
 """
 
 from __future__ import annotations
@@ -41,3 +42,7 @@ class SSHElsewhereError(SSHError):
 
 class SSHRefusedError(SSHError):
     """The host answered, and the answer was no. To try again does not help; the message says what does."""
+
+
+class SSHDeniedError(SSHRefusedError):
+    """The host did not let us in, or is not the one that it should be. Who asks often is locked out."""

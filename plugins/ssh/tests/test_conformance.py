@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,17 @@ class TestSSHExecutor(ExecutorSuite):
         self.options = options_for(sshd, sshd.port)
 
     def executor(self, folder: Path, **options: Any) -> Any:
+        self.broken = folder / "broken"
+        before = f"! test -e {self.broken} || {{ echo 'Transport endpoint is not connected' >&2; exit 3; }}"
         options = {**self.options, "remote_workdir": str(folder / "far"), "grace": 0.5, **options}
-        return SSHExecutor(**options, retry_wait_time=0.05)
+        return SSHExecutor(**options, retry_wait_time=0.05, prerun_commands=[before])
+
+    @contextmanager
+    def break_status(self, job_handle: str) -> Iterator[None]:
+        """What comes before Python over there fails, as a module system on a broken file system does."""
+        self.broken.touch()
+        yield
+        self.broken.unlink()
 
     def keeping_executor(self, folder: Path) -> Any:
         return self.executor(folder, do_cleanup=False)

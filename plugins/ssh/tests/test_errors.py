@@ -29,7 +29,7 @@ def test_wrong_key(far, options) -> None:
     key, port, user = far.wrong_key, options["port"], options["username"]
 
     assert error_of(SSHExecutor(**{**options, "ssh_key_file": str(key)})) == (
-        f"SSHRefusedError: {user}@127.0.0.1:{port} does not let us in with ssh_key_file '{key}': "
+        f"SSHDeniedError: {user}@127.0.0.1:{port} does not let us in with ssh_key_file '{key}': "
         f"Permission denied for user {user} on host 127.0.0.1; "
         f"see whether this works: ssh -i {key} -p {port} {user}@127.0.0.1 true"
     )
@@ -92,7 +92,7 @@ def test_unknown_host_key(far, options) -> None:
 
 def host_key_error(far, options):
     return (
-        f"SSHRefusedError: the host key of {options['username']}@127.0.0.1:{options['port']} is not the one in "
+        f"SSHDeniedError: the host key of {options['username']}@127.0.0.1:{options['port']} is not the one in "
         f"{far.known_hosts}, or not there at all (Host key is not trusted for host 127.0.0.1); compare it with what "
         f"the administrator says and add it with ssh-keyscan, or set accept_unknown_host=True to trust a host that "
         f"is seen for the first time"
