@@ -82,19 +82,21 @@ def alive_in_any_namespace(ticket: str, noted: list[str]) -> list[str]:
 
     for pid in _numbers():
         with suppress(OSError):
-            environment, names = _environment(pid), {f"{n}.{start_time(pid)}" for n in _numbers_in_namespaces(pid)}
+            said, names = _said_of(pid), {f"{n}.{start_time(pid)}" for n in _numbers_in_namespaces(pid)}
 
-            if ticket in environment:
+            if ticket in said and alive(pid):
                 found.add(f"{pid}.{start_time(pid)}")
 
-            if ticket in environment or not TICKET.search(environment):
+            if ticket in said or not TICKET.search(said):
                 found |= wanted & names
 
-    return sorted(found | {f"{pid}.{start_time(pid)}" for pid in processes_about(ticket)})
+    return sorted(found)
 
 
-def _environment(pid: int) -> str:
-    return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+def _said_of(pid: int) -> str:
+    """Return where a process can say to which job it belongs: its environment, its command line, its directory."""
+    environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    return "\n".join([environment, *arguments_of(pid), os.readlink(f"/proc/{pid}/cwd")])
 
 
 def _numbers_in_namespaces(pid: int) -> list[str]:

@@ -38,6 +38,19 @@ def test_a_process_is_known_by_its_number_in_its_namespace(noted: tuple[subproce
     wait_until(lambda: not alive_in_any_namespace("ct-none", [note]))
 
 
+def test_a_process_of_another_job_is_not_taken_for_one_with_the_same_numbers(
+    tmp_path: Path, noted: tuple[subprocess.Popen[bytes], str]
+) -> None:
+    process, note = noted
+    other, ours = f"ct-{'0' * 32}-0-0", f"ct-{'1' * 32}-0-0"
+    # A runner says so by its directory alone: what it puts into its environment is not seen from outside.
+    tmp_path.rename(tmp_path.with_name(other))
+
+    assert alive_in_any_namespace(ours, [note]) == []
+    assert note in alive_in_any_namespace(other, [note])
+    tmp_path.with_name(other).rename(tmp_path)
+
+
 def test_a_process_is_known_by_the_ticket_in_its_environment() -> None:
     with subprocess.Popen(["sleep", "60"], env={**os.environ, "JOB": "ct-in-the-environment"}) as process:
         wait_until(lambda: alive_in_any_namespace("ct-in-the-environment", []))
