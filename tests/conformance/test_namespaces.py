@@ -41,7 +41,7 @@ def test_a_process_is_known_by_its_number_in_its_namespace(noted: tuple[subproce
 def test_a_process_of_another_job_is_not_taken_for_one_with_the_same_numbers(
     tmp_path: Path, noted: tuple[subprocess.Popen[bytes], str]
 ) -> None:
-    process, note = noted
+    _, note = noted
     other, ours = f"ct-{'0' * 32}-0-0", f"ct-{'1' * 32}-0-0"
     # A runner says so by its directory alone: what it puts into its environment is not seen from outside.
     tmp_path.rename(tmp_path.with_name(other))
