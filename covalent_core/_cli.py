@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     cancelling.add_argument("dispatch_id")
     cancelling.add_argument("--task", type=int, action="append", metavar="NODE_ID", help="may be repeated")
     cancelling.add_argument("--reason")
+    cancelling.add_argument("--wait", action="store_true", help="return when nothing of it is alive any more")
+    cancelling.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer; the cancel goes on")
     cancelling.add_argument("--force", action="store_true", help="give up what cannot be confirmed to have ended")
 
     add("executors", _executors, "Show the installed executors.")
@@ -136,8 +138,13 @@ def _nodes_table(result: Result) -> Any:
 def _cancel(options: argparse.Namespace) -> None:
     from covalent_core._client.api import cancel
 
-    outcome = cancel(options.dispatch_id, options.task, reason=options.reason, force=options.force)
+    how = {name: getattr(options, name) for name in ("reason", "wait", "timeout", "force")}
+    outcome = cancel(options.dispatch_id, options.task, **how)
     print(outcome)
+
+    if options.wait and not outcome.confirmed:
+        raise SystemExit(f"not known to have ended yet: {', '.join(outcome.unconfirmed)}; the cancel goes on")
+
     raise SystemExit(0 if outcome else 2)
 
 

@@ -6,15 +6,16 @@ import getpass
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from math import isnan
+from dataclasses import replace
+from functools import cache, partial
 from operator import index
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex
 
+from covalent_core._client.moments import not_before
 from covalent_core._client.spawn import ensure_dispatcher, start_dispatcher
+from covalent_core._client.waiting import check_timeout, until
 from covalent_core._compose.lattice import Lattice, dump_for_redispatch
 from covalent_core._home import Home, find_home
 from covalent_core._model.graph import short
@@ -22,6 +23,8 @@ from covalent_core._model.status import Status
 from covalent_core.errors import DispatcherError, DispatchError, GraphError, ResultTimeoutError
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from covalent_core._client.result import Result
     from covalent_core._model.cancellation import CancelOutcome
     from covalent_core._model.graph import TransportGraph
@@ -33,12 +36,21 @@ P = ParamSpec("P")
 BY_USER = "Cancelled by user"
 
 
-def dispatch(lattice: Lattice[P, Any]) -> Callable[P, str]:
+def dispatch(
+    lattice: Lattice[P, Any], *, delay: float | timedelta | None = None, at: datetime | None = None
+) -> Callable[P, str]:
     """Return a function that takes the lattice's arguments, dispatches it and returns the dispatch id at once.
 
     When it returns, the dispatch is on disk and a dispatcher is on its way; the calling process may end.
 
+    Args:
+        delay: Seconds, or a timedelta, before which nothing of it starts. They begin when the arguments are given.
+        at: The moment before which nothing of it starts, with a time zone. One that has passed is now. Either is kept
+            as a moment of the machine's clock, and outlives dispatchers: the dispatch starts when one lives and that
+            clock has come so far.
+
     Raises:
+        DispatchError: What is given as `delay` or `at` is no moment.
         GraphError: The lattice does what cannot become a graph.
         ExecutorError: An executor is not installed, its options are wrong, or its hooks do not fit.
         StoreError: The store cannot be used where it is.
@@ -48,12 +60,15 @@ def dispatch(lattice: Lattice[P, Any]) -> Callable[P, str]:
     if not isinstance(lattice, Lattice):
         raise GraphError(f"ct.dispatch takes a lattice, not {short(lattice)}; decorate the function with @ct.lattice")
 
+    not_before(delay, at)
+
     def dispatch_with(*args: P.args, **kwargs: P.kwargs) -> str:
         home = find_home()
         # Both take a moment to start, so they start together.
         start_dispatcher(home)
+        moment = not_before(delay, at)
         graph = lattice.build_graph(*args, **kwargs)
-        return _store_and_wake(home, _new_dispatch(lattice, graph, args, kwargs))
+        return _store_and_wake(home, replace(_new_dispatch(lattice, graph, args, kwargs), not_before=moment))
 
     return dispatch_with
 
@@ -123,9 +138,7 @@ def get_result(dispatch_id: str, wait: bool = False, timeout: float | None = Non
     """
     from covalent_core._client.result import Result
 
-    if timeout is not None and isnan(timeout):
-        raise DispatchError(f"timeout is {timeout!r}, expected a number of seconds, or None to wait for ever")
-
+    check_timeout(timeout)
     home = find_home()
     store = _store(home)
 
@@ -142,6 +155,8 @@ def cancel(
     task_ids: Iterable[SupportsIndex] | SupportsIndex | None = None,
     *,
     reason: str | None = None,
+    wait: bool = False,
+    timeout: float | None = None,
     force: bool = False,
 ) -> CancelOutcome:
     """Cancel a dispatch, or some of its nodes with everything downstream of them.
@@ -153,6 +168,10 @@ def cancel(
     Args:
         task_ids: Node ids, as ``print(result)`` shows them, or one of them. None cancels the whole dispatch.
         reason: Kept, and shown as the error. Default: "Cancelled by user".
+        wait: Return when all that was named has ended: then each target says in `confirmed` when it was known that
+            nothing of it is alive.
+        timeout: Seconds to wait at most; None is for ever. The cancel goes on: only the waiting ends, and what is not
+            confirmed yet says so.
         force: Do not wait for ever for a proof that may never come, as where a host is gone for good. One more attempt
             is made; what it does not confirm to have ended is given up: FAILED, with an error that says who gave it up
             and what is not known. CANCELLED stays the word for what is proven.
@@ -164,11 +183,17 @@ def cancel(
         DispatchNotFoundError: There is no such dispatch.
         NodeNotFoundError: It has no such node; then nothing is cancelled.
         SublatticeNodeError: The nodes are those of a sublattice, which can be cancelled only as a whole.
-        DispatchError: What is given for the nodes are no integers; then nothing is cancelled.
+        DispatchError: What is given for the nodes are no integers, or `timeout` is no number or given without `wait`;
+            then nothing is cancelled.
         DispatcherError: The order is on disk, and what it did is in `outcome`, but what runs is not being ended: no
             dispatcher can be started or each fails.
     """
     from covalent_core._store.orders import request_cancel
+
+    check_timeout(timeout)
+
+    if timeout is not None and not wait:
+        raise DispatchError(f"timeout={timeout!r} bounds the waiting, and nobody waits; say wait=True as well")
 
     home = find_home()
     named = _node_ids(task_ids)
@@ -177,6 +202,11 @@ def cancel(
     with _saying(f"the cancel is on disk: {outcome}", dispatch_id=dispatch_id, outcome=outcome):
         if not _store(home).get_status(dispatch_id).terminal:
             ensure_dispatcher(home)
+
+        if wait:
+            from covalent_core._client.confirming import confirm
+
+            return confirm(_store(home), outcome, timeout, partial(ensure_dispatcher, home))
 
     return outcome
 
@@ -237,20 +267,9 @@ def _store_and_wake(home: Home, new: NewDispatch) -> str:
 
 
 def _wait(home: Home, store: Store, dispatch_id: str, timeout: float | None) -> None:
-    deadline = None if timeout is None else time.monotonic() + timeout
-    pause, looked = 0.001, 0.0
-
-    while not (status := store.get_status(dispatch_id)).terminal:
-        # A dispatcher that has died is brought back by whoever waits.
-        if time.monotonic() - looked > 0.5:
-            _wake(home, dispatch_id)
-            looked = time.monotonic()
-
-        if deadline is not None and time.monotonic() >= deadline:
-            raise ResultTimeoutError(f"dispatch {dispatch_id!r} is {status} after {timeout:g} s; it goes on")
-
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.025)
+    if not until(lambda: store.get_status(dispatch_id).terminal, timeout, partial(_wake, home, dispatch_id)):
+        status = store.get_status(dispatch_id)
+        raise ResultTimeoutError(f"dispatch {dispatch_id!r} is {status} after {timeout:g} s; it goes on")
 
 
 def _wake(home: Home, dispatch_id: str) -> None:

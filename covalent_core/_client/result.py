@@ -40,6 +40,11 @@ class Result:
         return Status(self._row.status)
 
     @property
+    def not_before(self) -> datetime | None:
+        """The moment before which nothing of it starts, if it was dispatched with one."""
+        return _time(self._row.not_before)
+
+    @property
     def start_time(self) -> datetime | None:
         """When a dispatcher took it up."""
         return _time(self._row.started)
@@ -156,6 +161,7 @@ class Result:
         value = _shown(lambda: self.result)
         lines = ["", "Lattice Result", "==============", f"status: {self.status}", f"result: {value}"]
         lines += [f"input args: {inputs['args']}", f"input kwargs: {inputs['kwargs']}", f"error: {self.error}", ""]
+        lines += [f"not_before: {self.not_before}"] if self.not_before else []
         lines += [f"start_time: {self.start_time}", f"end_time: {self.end_time}", ""]
         lines += [f"results_dir: {self._store.home.folder}", f"dispatch_id: {self.dispatch_id}", ""]
         lines += ["Node Outputs", "------------", *map(self._line, self._nodes.values()), ""]

@@ -85,24 +85,34 @@ class Dispatcher:
         busy_until = now()
 
         while True:
-            for dispatch_id in self._journal.unfinished():
-                if dispatch_id not in self._walks:
-                    await self._take_up(dispatch_id)
+            next_start = await self._take_up_what_may_start()
 
             self._journal.look_for_orders()
             await self._journal.store_progress()
             await self._cancel_what_is_late()
 
-            if self._walks:
+            if self._walks or next_start < inf:
                 busy_until = now()
             elif self._idle_seconds is not None and now() - busy_until >= self._idle_seconds:
                 return
 
-            with move_on_after(min(POLL_SECONDS, self._seconds_left())):
+            with move_on_after(min(POLL_SECONDS, self._seconds_left(), max(0.0, next_start - now()))):
                 await wait_readable(bell)
 
             with suppress(BlockingIOError):
                 os.read(bell.fileno(), 65536)
+
+    async def _take_up_what_may_start(self) -> float:
+        """Return when the next of those may start that may not yet; `inf` where there is none."""
+        next_start = inf
+
+        for dispatch_id, not_before in self._journal.unfinished():
+            if not_before > now():
+                next_start = min(next_start, not_before)
+            elif dispatch_id not in self._walks:
+                await self._take_up(dispatch_id)
+
+        return next_start
 
     async def _take_up(self, dispatch_id: str) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from covalent_core._model.status import Status
 
@@ -27,11 +28,14 @@ class CancelTarget:
     Attributes:
         outcome: ``prevented`` (it will never start), ``stopping`` (it is being ended), ``already cancelling``, or
             ``too late: <status>``.
+        confirmed: When it was known that nothing of it is alive, where somebody has waited for that. None where nobody
+            has, where it is not known yet, and where it was no cancel that has ended it.
     """
 
     node_id: int
     name: str
     outcome: str
+    confirmed: datetime | None = None
 
     @property
     def stopped(self) -> bool:
@@ -58,6 +62,17 @@ class CancelOutcome:
     whole: bool
     reason: str
     targets: tuple[CancelTarget, ...]
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether somebody has waited until nothing was alive of all that was to be ended."""
+        return not self.unconfirmed
+
+    @property
+    def unconfirmed(self) -> list[str]:
+        """The targets, as ``name(id)``, of which something may be alive as far as this call has waited."""
+        open_targets = (target for target in self.targets if target.stopped or target.open)
+        return [f"{target.name}({target.node_id})" for target in open_targets if target.confirmed is None]
 
     def __bool__(self) -> bool:
         return any(target.stopped for target in self.targets)

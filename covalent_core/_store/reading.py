@@ -29,7 +29,9 @@ from covalent_core._store.store import OPEN, Store
 _ID: BindParameter[str] = bindparam("dispatch_id")
 
 UNFINISHED = Query(
-    select(dispatches.c.dispatch_id).where(is_one_of(dispatches.c.status, OPEN)).order_by(dispatches.c.created)
+    select(dispatches.c.dispatch_id, dispatches.c.not_before, dispatches.c.started)
+    .where(is_one_of(dispatches.c.status, OPEN))
+    .order_by(dispatches.c.created)
 )
 DISPATCH = Query(select(dispatches).where(dispatches.c.dispatch_id == _ID))
 NODES = Query(select(nodes).where(nodes.c.dispatch_id == _ID))
@@ -98,9 +100,13 @@ class Reading:
         self._reader = store.database.engine.raw_connection()
         self._cursor = self._reader.cursor()
 
-    def unfinished(self) -> list[str]:
-        """Return the ids of all dispatches that have not ended, oldest first."""
-        return [row.dispatch_id for row in UNFINISHED.rows(self._cursor)]
+    def unfinished(self) -> list[tuple[str, float]]:
+        """Return the ids of all dispatches that have not ended, oldest first, and when each may start.
+
+        One that has started may go on, also where the clock was set back since.
+        """
+        rows = UNFINISHED.rows(self._cursor)
+        return [(row.dispatch_id, 0.0 if row.started else row.not_before or 0.0) for row in rows]
 
     def load(self, dispatch_id: str) -> StoredDispatch:
         """Return all that the dispatcher needs of a dispatch, as it is at one moment."""

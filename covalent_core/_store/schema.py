@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 from covalent_core._model.job import Value
 
 #: Raised by one with every change of the tables; a store of another version is refused.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Row(SQLModel):
@@ -66,6 +66,7 @@ class Dispatch(Row, table=True):
     cancel_requested: bool = False
     error: Optional[str] = None
     timeout: Optional[float] = None
+    not_before: Optional[float] = None
     pack: str = "null"
     parent_dispatch_id: Optional[str] = Field(default=None, index=True)
     parent_node_id: Optional[int] = None

@@ -53,6 +53,7 @@ class NewDispatch:
         args: The arguments as they can be shown; so are `kwargs`.
         lattice: The pickled lattice, to build it again with; so is `call`, its pickled arguments.
         reused: The outputs of nodes that need not run, from another dispatch.
+        not_before: The moment before which nothing of it starts; None: now.
     """
 
     graph: TransportGraph
@@ -62,6 +63,7 @@ class NewDispatch:
     lattice: bytes | None = None
     call: bytes | None = None
     reused: Mapping[int, Value] = field(default_factory=dict)
+    not_before: float | None = None
 
 
 class Store:
@@ -170,6 +172,7 @@ class Store:
                 "kwargs": json.dumps(new.kwargs),
                 "client": new.client,
                 "timeout": graph.settings.get("timeout"),
+                "not_before": new.not_before,
                 "pack": json.dumps(graph.settings.get("pack")),
                 "result_node": graph.result_node,
                 "result": self.values.keep(dispatch_id, "result", graph.result),
