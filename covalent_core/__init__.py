@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from covalent_core import executor as executor
     from covalent_core._client.api import cancel, dispatch, dispatch_sync, get_result, list_dispatches, redispatch
     from covalent_core._client.result import Result
+    from covalent_core._client.schedules import (
+        Schedule,
+        list_schedules,
+        pause_schedule,
+        resume_schedule,
+        schedule,
+        trigger,
+        unschedule,
+    )
     from covalent_core._compose.electron import Electron, electron, wait
     from covalent_core._compose.lattice import Lattice, lattice
     from covalent_core._model.cancellation import CancelOutcome, CancelTarget
@@ -38,6 +47,7 @@ __all__ = [
     "Perhaps",
     "Result",
     "Results",
+    "Schedule",
     "Status",
     "Task",
     "TaskCancelledError",
@@ -53,7 +63,13 @@ __all__ = [
     "hookimpl",
     "lattice",
     "list_dispatches",
+    "list_schedules",
+    "pause_schedule",
     "redispatch",
+    "resume_schedule",
+    "schedule",
+    "trigger",
+    "unschedule",
     "wait",
 ]
 
@@ -70,6 +86,7 @@ _HOMES = {
     "Perhaps": "_model.job",
     "Result": "_client.result",
     "Results": "_model.job",
+    "Schedule": "_client.schedules",
     "Status": "_model.status",
     "Task": "_runner.task",
     "TaskCancelledError": "errors",
@@ -84,7 +101,13 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "lattice": "_compose.lattice",
     "list_dispatches": "_client.api",
+    "list_schedules": "_client.schedules",
+    "pause_schedule": "_client.schedules",
     "redispatch": "_client.api",
+    "resume_schedule": "_client.schedules",
+    "schedule": "_client.schedules",
+    "trigger": "_client.schedules",
+    "unschedule": "_client.schedules",
     "wait": "_compose.electron",
 }
 

@@ -8,7 +8,9 @@
     │   ├── NodeNotFoundError          the dispatch has no node with this id
     │   ├── SublatticeNodeError        a single node of a sublattice was to be cancelled
     │   ├── GraphError                 the lattice says something that cannot become a graph
-    │   └── ResultTimeoutError         the dispatch had not ended when the time was up
+    │   ├── ResultTimeoutError         the dispatch had not ended when the time was up
+    │   └── ScheduleError              a schedule is never due, or makes no sense otherwise
+    │       └── ScheduleNotFoundError  there is no schedule of this name
     ├── DispatcherError                .dispatch_id .outcome: no dispatcher process could be started, or each fails
     ├── StoreError                     the store cannot be used where it is
     ├── ExecutorError
@@ -55,6 +57,14 @@ class GraphError(DispatchError):
 
 class ResultTimeoutError(DispatchError, TimeoutError):
     """The dispatch had not ended when the time was up; it goes on."""
+
+
+class ScheduleError(DispatchError):
+    """A schedule is never due, or makes no sense otherwise."""
+
+
+class ScheduleNotFoundError(ScheduleError):
+    """There is no schedule of this name."""
 
 
 class DispatcherError(CovalentError):

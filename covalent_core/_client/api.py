@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex
 
 from covalent_core._client.moments import not_before
 from covalent_core._client.spawn import ensure_dispatcher, start_dispatcher
+from covalent_core._client.stored import client, new_dispatch, saying, stored_in, wake
 from covalent_core._client.waiting import check_timeout, until
-from covalent_core._compose.lattice import Lattice, dump_for_redispatch
+from covalent_core._compose.lattice import Lattice
 from covalent_core._home import Home, find_home
 from covalent_core._model.graph import short
 from covalent_core._model.status import Status
-from covalent_core.errors import DispatcherError, DispatchError, GraphError, ResultTimeoutError
+from covalent_core.errors import DispatchError, GraphError, ResultTimeoutError
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from covalent_core._client.result import Result
     from covalent_core._model.cancellation import CancelOutcome
-    from covalent_core._model.graph import TransportGraph
     from covalent_core._store.store import NewDispatch, Store
 
 P = ParamSpec("P")
@@ -68,7 +63,7 @@ def dispatch(
         start_dispatcher(home)
         moment = not_before(delay, at)
         graph = lattice.build_graph(*args, **kwargs)
-        return _store_and_wake(home, replace(_new_dispatch(lattice, graph, args, kwargs), not_before=moment))
+        return _store_and_wake(home, replace(new_dispatch(lattice, graph, args, kwargs), not_before=moment))
 
     return dispatch_with
 
@@ -110,15 +105,15 @@ def redispatch(
 
     replacements = reusing.check_replacements(replace_electrons or {})
     home = find_home()
-    lattice, args, kwargs = reusing.read_lattice(_store(home), dispatch_id)
+    lattice, args, kwargs = reusing.read_lattice(stored_in(home), dispatch_id)
 
     def redispatch_with(*new_args: Any, **new_kwargs: Any) -> str:
         given = (new_args, new_kwargs) if new_args or new_kwargs else (args, kwargs)
         start_dispatcher(home)
         graph = lattice.build_graph_with(replacements, *given)
         reusing.check_names(graph, replacements)
-        new = _new_dispatch(lattice, graph, *given)
-        new.reused = reusing.reusable(_store(home), dispatch_id, graph) if reuse_previous_results else {}
+        new = new_dispatch(lattice, graph, *given)
+        new.reused = reusing.reusable(stored_in(home), dispatch_id, graph) if reuse_previous_results else {}
         return _store_and_wake(home, new)
 
     return redispatch_with
@@ -140,7 +135,7 @@ def get_result(dispatch_id: str, wait: bool = False, timeout: float | None = Non
 
     check_timeout(timeout)
     home = find_home()
-    store = _store(home)
+    store = stored_in(home)
 
     if wait:
         _wait(home, store, dispatch_id, timeout)
@@ -197,16 +192,16 @@ def cancel(
 
     home = find_home()
     named = _node_ids(task_ids)
-    outcome = request_cancel(_store(home), dispatch_id, named, reason or BY_USER, _client(), force=force)
+    outcome = request_cancel(stored_in(home), dispatch_id, named, reason or BY_USER, client(), force=force)
 
-    with _saying(f"the cancel is on disk: {outcome}", dispatch_id=dispatch_id, outcome=outcome):
-        if not _store(home).get_status(dispatch_id).terminal:
+    with saying(f"the cancel is on disk: {outcome}", dispatch_id=dispatch_id, outcome=outcome):
+        if not stored_in(home).get_status(dispatch_id).terminal:
             ensure_dispatcher(home)
 
         if wait:
             from covalent_core._client.confirming import confirm
 
-            return confirm(_store(home), outcome, timeout, partial(ensure_dispatcher, home))
+            return confirm(stored_in(home), outcome, timeout, partial(ensure_dispatcher, home))
 
     return outcome
 
@@ -223,7 +218,7 @@ def list_dispatches(status: Status | str | Iterable[Status | str] | None = None,
     """
     from covalent_core._client.result import Result
 
-    store = _store(find_home())
+    store = stored_in(find_home())
     wanted = [status] if isinstance(status, str) else status
 
     try:
@@ -232,13 +227,6 @@ def list_dispatches(status: Status | str | Iterable[Status | str] | None = None,
         raise DispatchError(f"{error}; statuses are: {', '.join(Status)}") from None
 
     return [Result(store, row.dispatch_id) for row in store.list_dispatches(statuses, limit)]
-
-
-def _new_dispatch(lattice: Lattice[Any, Any], graph: TransportGraph, args: Any, kwargs: Any) -> NewDispatch:
-    from covalent_core._store.store import NewDispatch
-
-    shown = [short(value) for value in args], {name: short(value) for name, value in kwargs.items()}
-    return NewDispatch(graph, _client(), *shown, *dump_for_redispatch(lattice, args, kwargs))
 
 
 def _node_ids(task_ids: Iterable[SupportsIndex] | SupportsIndex | None) -> list[int] | None:
@@ -261,7 +249,7 @@ def _node_id(given: Any) -> int:
 
 
 def _store_and_wake(home: Home, new: NewDispatch) -> str:
-    dispatch_id = _store(home).add_dispatch(new)
+    dispatch_id = stored_in(home).add_dispatch(new)
     _wake(home, dispatch_id)
     return dispatch_id
 
@@ -273,41 +261,4 @@ def _wait(home: Home, store: Store, dispatch_id: str, timeout: float | None) -> 
 
 
 def _wake(home: Home, dispatch_id: str) -> None:
-    with _saying(f"dispatch {dispatch_id} is stored and waits", dispatch_id=dispatch_id):
-        ensure_dispatcher(home)
-
-
-@contextmanager
-def _saying(what: str, **known: Any) -> Iterator[None]:
-    """Let nothing that goes wrong hide what is on disk already: whoever does not hear of it would do it twice."""
-    try:
-        yield
-    except Exception as error:
-        raise DispatcherError(f"{what}; {error}", **known) from (None if isinstance(error, DispatcherError) else error)
-    except BaseException as interruption:
-        if sys.version_info >= (3, 11):
-            interruption.add_note(what)
-
-        raise
-
-
-@cache
-def _store_of(home: Home, process: int) -> Store:
-    from covalent_core._store.store import Store
-
-    return Store(home)
-
-
-def _store(home: Home) -> Store:
-    # A forked process must not use its parent's connections.
-    return _store_of(home, os.getpid())
-
-
-def _client() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        # In a container the user may have a number and no name.
-        user = f"uid {os.getuid()}"
-
-    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
+    wake(home, f"dispatch {dispatch_id} is stored and waits", dispatch_id=dispatch_id)

@@ -19,28 +19,38 @@ def not_before(delay: float | timedelta | None, at: datetime | None) -> float | 
         raise DispatchError("dispatch takes a delay or a moment `at` which it starts, not both")
 
     if at is not None:
-        return _instant(at)
+        return instant("at", at)
 
-    return None if delay is None else time.time() + _seconds(delay)
-
-
-def _seconds(delay: float | timedelta) -> float:
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not isfinite(seconds) or seconds < 0:
-        raise DispatchError(f"delay is {delay!r}, expected a number of seconds or a timedelta, not below 0")
-
-    return seconds
+    return None if delay is None else time.time() + seconds("delay", delay)
 
 
-def _instant(at: datetime) -> float:
-    if not isinstance(at, datetime):
-        raise DispatchError(f"at is {at!r}, expected a datetime with a time zone")
+def seconds(name: str, given: float | timedelta) -> float:
+    """Return a span of time in seconds.
 
-    if at.utcoffset() is None:
+    Raises:
+        DispatchError: It is none.
+    """
+    found = given.total_seconds() if isinstance(given, timedelta) else given
+
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not isfinite(found) or found < 0:
+        raise DispatchError(f"{name} is {given!r}, expected a number of seconds or a timedelta, not below 0")
+
+    return found
+
+
+def instant(name: str, given: datetime) -> float:
+    """Return a moment in seconds since the epoch.
+
+    Raises:
+        DispatchError: It is none, or another one in each time zone.
+    """
+    if not isinstance(given, datetime):
+        raise DispatchError(f"{name} is {given!r}, expected a datetime with a time zone")
+
+    if given.utcoffset() is None:
         raise DispatchError(
-            f"at is {at.isoformat()}, which is another moment in each time zone; say which: at={at!r}.astimezone() "
-            f"is that of this machine"
+            f"{name} is {given.isoformat()}, which is another moment in each time zone; say which: "
+            f"{name}={given!r}.astimezone() is that of this machine"
         )
 
-    return at.timestamp()
+    return given.timestamp()

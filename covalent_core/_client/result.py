@@ -45,6 +45,16 @@ class Result:
         return _time(self._row.not_before)
 
     @property
+    def schedule(self) -> str | None:
+        """The name of the schedule that has made it, if one has."""
+        return None if self._row.schedule is None else str(self._row.schedule)
+
+    @property
+    def due(self) -> datetime | None:
+        """The instant of that schedule which this is the dispatch of."""
+        return _time(self._row.due)
+
+    @property
     def start_time(self) -> datetime | None:
         """When a dispatcher took it up."""
         return _time(self._row.started)
@@ -162,6 +172,7 @@ class Result:
         lines = ["", "Lattice Result", "==============", f"status: {self.status}", f"result: {value}"]
         lines += [f"input args: {inputs['args']}", f"input kwargs: {inputs['kwargs']}", f"error: {self.error}", ""]
         lines += [f"not_before: {self.not_before}"] if self.not_before else []
+        lines += [f"schedule: {self.schedule}, due {self.due}"] if self.schedule else []
         lines += [f"start_time: {self.start_time}", f"end_time: {self.end_time}", ""]
         lines += [f"results_dir: {self._store.home.folder}", f"dispatch_id: {self.dispatch_id}", ""]
         lines += ["Node Outputs", "------------", *map(self._line, self._nodes.values()), ""]

@@ -21,6 +21,8 @@ from covalent_core._model.graph import ExecutorSpec
 from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
 from covalent_core._store.orders import request_cancel
+from covalent_core._store.reading import Reading
+from covalent_core._store.schedules import Schedules
 from covalent_core._store.store import Store
 from covalent_core.backend.results import sweep_results
 
@@ -46,6 +48,7 @@ class Dispatcher:
         self._walks: dict[str, Walk] = {}
         self._executors: dict[ExecutorSpec, SharedExecutor] = {}
         self._last_order = 0
+        self._tick_problem = ""
 
     def run(self) -> None:
         """Walk what there is to walk until idle for long enough, or told to end.
@@ -57,8 +60,9 @@ class Dispatcher:
         anyio.run(self._run, backend_options={"use_uvloop": True})
 
     def has_work(self) -> bool:
-        """Return whether there is a dispatch that has not ended."""
-        return Store(self._home).has_unfinished()
+        """Return whether there is a dispatch that has not ended, or may be one by a schedule."""
+        store = Store(self._home)
+        return store.has_unfinished() or Reading(store).next_tick() is not None
 
     async def _run(self) -> None:
         self._journal = Journal(Store(self._home))
@@ -85,7 +89,8 @@ class Dispatcher:
         busy_until = now()
 
         while True:
-            next_start = await self._take_up_what_may_start()
+            next_tick = await self._tick()
+            next_start = min(await self._take_up_what_may_start(), next_tick)
 
             self._journal.look_for_orders()
             await self._journal.store_progress()
@@ -101,6 +106,26 @@ class Dispatcher:
 
             with suppress(BlockingIOError):
                 os.read(bell.fileno(), 65536)
+
+    async def _tick(self) -> float:
+        """Make the dispatches that schedules are due for; return when to look again, `inf` where there is none."""
+        try:
+            if (due := self._journal.next_tick()) is not None and due <= now():
+                await to_thread.run_sync(Schedules(self._journal.store).tick)
+                self._journal.look_for_orders()
+                due = self._journal.next_tick()
+        except Exception as error:
+            if is_broken(error):
+                raise
+
+            # It is tried again with each look; to say it once is enough.
+            if str(error) != self._tick_problem:
+                self._tick_problem = str(error)
+                log.exception("what is due of the schedules could not be started; it is tried again")
+
+            return now() + POLL_SECONDS
+
+        return inf if due is None else max(due, now() + POLL_SECONDS if due == 0 else 0.0)
 
     async def _take_up_what_may_start(self) -> float:
         """Return when the next of those may start that may not yet; `inf` where there is none."""

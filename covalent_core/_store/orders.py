@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, func, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, func, select, update
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from covalent_core._model.cancellation import OUTCOMES, CancelOutcome, CancelTarget, downstream, upstream
@@ -53,6 +53,11 @@ def request_cancel(
             )
 
         return _Order(connection.connection.cursor(), reason, client, force).give(dispatch_id, task_ids)
+
+
+def cancel_within(connection: Connection, dispatch_id: str, reason: str, client: str) -> CancelOutcome:
+    """Order as `request_cancel` does that a whole dispatch be cancelled, as a part of a transaction of others."""
+    return _Order(connection.connection.cursor(), reason, client, force=False).give(dispatch_id, None)
 
 
 _ID: BindParameter[str] = bindparam("dispatch_id")

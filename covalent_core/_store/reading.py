@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, literal_column, select
+from sqlalchemy import BindParameter, and_, bindparam, literal_column, or_, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from covalent_core._model.graph import ExecutorSpec
@@ -23,6 +23,7 @@ from covalent_core._store.schema import (
     job_nodes,
     jobs,
     nodes,
+    schedules,
 )
 from covalent_core._store.store import OPEN, Store
 
@@ -33,6 +34,14 @@ UNFINISHED = Query(
     .where(is_one_of(dispatches.c.status, OPEN))
     .order_by(dispatches.c.created)
 )
+OPEN_SCHEDULE = schedules.c.ended.is_(None)
+#: Schedules of which something is due some day, or waits for the dispatch before it to end.
+WAITS = and_(
+    OPEN_SCHEDULE,
+    schedules.c.paused.is_(False),
+    or_(schedules.c.next_due.is_not(None), schedules.c.pending.is_not(None)),
+)
+SCHEDULED = Query(select(schedules.c.next_due, schedules.c.pending).where(WAITS))
 DISPATCH = Query(select(dispatches).where(dispatches.c.dispatch_id == _ID))
 NODES = Query(select(nodes).where(nodes.c.dispatch_id == _ID))
 _PLACE = (nodes.c.node_id, nodes.c.name, nodes.c.status, nodes.c.error, nodes.c.step)
@@ -107,6 +116,11 @@ class Reading:
         """
         rows = UNFINISHED.rows(self._cursor)
         return [(row.dispatch_id, 0.0 if row.started else row.not_before or 0.0) for row in rows]
+
+    def next_tick(self) -> float | None:
+        """Return when something of a schedule is to be done: 0 where that depends on a dispatch, None where never."""
+        rows = SCHEDULED.rows(self._cursor)
+        return min((row.next_due if row.pending is None else 0.0 for row in rows), default=None)
 
     def load(self, dispatch_id: str) -> StoredDispatch:
         """Return all that the dispatcher needs of a dispatch, as it is at one moment."""

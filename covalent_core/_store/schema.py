@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Optional
 
-from sqlalchemy import DDL, Column, Dialect, Index, LargeBinary, MetaData, Table, event
+from sqlalchemy import DDL, Column, Dialect, Index, LargeBinary, MetaData, Table, event, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -67,6 +67,8 @@ class Dispatch(Row, table=True):
     error: Optional[str] = None
     timeout: Optional[float] = None
     not_before: Optional[float] = None
+    schedule: Optional[str] = Field(default=None, index=True)
+    due: Optional[float] = None
     pack: str = "null"
     parent_dispatch_id: Optional[str] = Field(default=None, index=True)
     parent_node_id: Optional[int] = None
@@ -75,6 +77,56 @@ class Dispatch(Row, table=True):
     result: Optional[Any] = _value()
     lattice: Optional[Any] = _value()
     call: Optional[Any] = _value()
+
+
+class Schedule(Row, table=True):
+    """A lattice that is dispatched again and again. Its nodes, edges and functions are those of its id.
+
+    There is one of each name that has not ended; to schedule a name again ends the one before.
+    """
+
+    __tablename__ = "schedules"
+
+    schedule_id: str = Field(primary_key=True)
+    name: str
+    cron: Optional[str] = None
+    every: Optional[float] = None
+    zone: str
+    start: float
+    until: Optional[float] = None
+    overlap: str
+    catchup: float
+    paused: bool = False
+    created: float
+    ended: Optional[float] = None
+    #: The oldest instant that nothing was done about; None: there is none any more.
+    next_due: Optional[float] = None
+    #: An instant that waits for the dispatch before it to end.
+    pending: Optional[float] = None
+    lattice_name: str
+    args: str
+    kwargs: str
+    client: str
+    timeout: Optional[float] = None
+    pack: str
+    result_node: Optional[int] = None
+    result: Optional[Any] = _value()
+    lattice: Optional[Any] = _value()
+    call: Optional[Any] = _value()
+
+    __table_args__ = (Index("schedules_open", "name", unique=True, sqlite_where=text("ended IS NULL")),)
+
+
+class Occurrence(Row, table=True):
+    """What was done about an instant at which a schedule was due."""
+
+    __tablename__ = "occurrences"
+
+    schedule_id: str = Field(primary_key=True)
+    instant: float = Field(primary_key=True)
+    at: float
+    outcome: str
+    dispatch_id: Optional[str] = None
 
 
 class Function(Row, table=True):
@@ -253,3 +305,5 @@ job_nodes = _table(JobNode)
 status_changes = _table(StatusChange)
 cancel_orders = _table(CancelOrder)
 cancel_targets = _table(CancelTarget)
+schedules = _table(Schedule)
+occurrences = _table(Occurrence)

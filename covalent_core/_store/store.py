@@ -85,7 +85,7 @@ class Store:
         """Store a new dispatch, whole or not at all, and return its id."""
         dispatch_id = str(uuid.uuid4())
 
-        with self._adding(dispatch_id) as connection:
+        with self.adding(dispatch_id) as connection:
             self._insert_dispatch(connection, dispatch_id, new, {"root_dispatch_id": dispatch_id})
 
         return dispatch_id
@@ -97,7 +97,7 @@ class Store:
         """
         dispatch_id = str(uuid.uuid4())
 
-        with self._adding(dispatch_id) as connection:
+        with self.adding(dispatch_id) as connection:
             there = select(dispatches.c.dispatch_id).where(
                 dispatches.c.parent_dispatch_id == parent_id, dispatches.c.parent_node_id == node_id
             )
@@ -116,7 +116,7 @@ class Store:
         return dispatch_id
 
     @contextmanager
-    def _adding(self, dispatch_id: str) -> Iterator[Connection]:
+    def adding(self, dispatch_id: str) -> Iterator[Connection]:
         """Give a connection to add a dispatch; where it has not come about, its files go."""
         try:
             with self.database.write() as connection:
@@ -159,32 +159,30 @@ class Store:
     def _insert_dispatch(
         self, connection: Connection, dispatch_id: str, new: NewDispatch, family: dict[str, Any]
     ) -> None:
-        graph = new.graph
-        self._insert_graph(connection, dispatch_id, graph, new.reused)
-        connection.execute(
-            insert(dispatches),
-            {
-                "dispatch_id": dispatch_id,
-                "name": graph.lattice,
-                "status": Status.NEW_OBJECT.value,
-                "created": now(),
-                "args": json.dumps(new.args),
-                "kwargs": json.dumps(new.kwargs),
-                "client": new.client,
-                "timeout": graph.settings.get("timeout"),
-                "not_before": new.not_before,
-                "pack": json.dumps(graph.settings.get("pack")),
-                "result_node": graph.result_node,
-                "result": self.values.keep(dispatch_id, "result", graph.result),
-                "lattice": self.values.keep(dispatch_id, "lattice", new.lattice),
-                "call": self.values.keep(dispatch_id, "call", new.call),
-                **family,
-            },
-        )
+        self.insert_graph(connection, dispatch_id, new.graph, new.reused)
+        row: dict[str, Any] = {"dispatch_id": dispatch_id, "name": new.graph.lattice, "status": Status.NEW_OBJECT.value}
+        row |= {"created": now(), "not_before": new.not_before, **self.described(dispatch_id, new)}
+        connection.execute(insert(dispatches), row | family)
 
-    def _insert_graph(
+    def described(self, dispatch_id: str, new: NewDispatch) -> dict[str, Any]:
+        """Return the columns in which a dispatch says how it is carried out and shown, with its values in place."""
+        graph = new.graph
+        return {
+            "args": json.dumps(new.args),
+            "kwargs": json.dumps(new.kwargs),
+            "client": new.client,
+            "timeout": graph.settings.get("timeout"),
+            "pack": json.dumps(graph.settings.get("pack")),
+            "result_node": graph.result_node,
+            "result": self.values.keep(dispatch_id, "result", graph.result),
+            "lattice": self.values.keep(dispatch_id, "lattice", new.lattice),
+            "call": self.values.keep(dispatch_id, "call", new.call),
+        }
+
+    def insert_graph(
         self, connection: Connection, dispatch_id: str, graph: TransportGraph, reused: Mapping[int, Value]
     ) -> None:
+        """Write the nodes, edges and functions of a graph under the id of a dispatch, or of a schedule."""
         specs = {node.executor for node in graph.nodes if node.executor}
         known = {spec: self._executor_id(connection, spec) for spec in specs}
         rows = [self._node_row(dispatch_id, node, known, reused.get(node.node_id)) for node in graph.nodes]
