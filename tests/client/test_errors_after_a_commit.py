@@ -14,7 +14,7 @@ from tasks import finished, runs
 
 import covalent_core as ct
 from covalent_core import Status
-from covalent_core._client import api, spawn
+from covalent_core._client import api, spawn, stored
 from covalent_core._detached import DetachedProcess
 from covalent_core._store.database import Database
 from covalent_core.errors import DispatcherError, DispatchError
@@ -169,15 +169,15 @@ def test_ctrl_c_after_the_commit_says_the_id(home: Path, tmp_path: Path, monkeyp
     def interrupt(_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "ensure_dispatcher", interrupt)
+    monkeypatch.setattr(stored, "ensure_dispatcher", interrupt)
 
     with pytest.raises(KeyboardInterrupt) as caught:
         ct.dispatch(workflow)(tmp_path)
 
     monkeypatch.undo()
     monkeypatch.setenv("COVALENT_CORE_HOME", str(home))
-    (stored,) = ct.list_dispatches()
-    said = f"dispatch {stored.dispatch_id} is stored and waits"
+    (found,) = ct.list_dispatches()
+    said = f"dispatch {found.dispatch_id} is stored and waits"
 
     assert getattr(caught.value, "__notes__", [said]) == [said]
 

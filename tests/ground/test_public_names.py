@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 import subprocess
 import sys
@@ -59,11 +60,9 @@ def test_public_names_are_sorted_and_have_a_home_each() -> None:
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    text = Path(str(ct.__file__)).read_text()
-    block = text.partition("if TYPE_CHECKING:\n")[2].partition("\n\n")[0]
-    seen = {
-        name.split(" as ")[-1].strip() for line in block.splitlines() for name in line.split("import ")[1].split(",")
-    }
+    module = ast.parse(Path(str(ct.__file__)).read_text())
+    (block,) = (node for node in module.body if isinstance(node, ast.If))
+    seen = {name.asname or name.name for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names}
 
     assert seen == set(ct.__all__)
 
