@@ -194,7 +194,9 @@ def test_nodes_may_be_named_in_any_way(home: Path, tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         # Nothing is to run before the cancel.
         patch.setattr(api, "start_dispatcher", lambda _: None)
-        patch.setattr(api, "ensure_dispatcher", lambda _: None)
+
+        for module in (api, stored):
+            patch.setattr(module, "ensure_dispatcher", lambda _: None)
         dispatch_id = ct.dispatch(workflow)(tmp_path)
         outcome = ct.cancel(dispatch_id, make())
 
