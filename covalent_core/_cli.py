@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from covalent_core.errors import CovalentError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from covalent_core._client.result import Result
 
 COLOURS = {
@@ -64,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     cancelling.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer; the cancel goes on")
     cancelling.add_argument("--force", action="store_true", help="give up what cannot be confirmed to have ended")
 
+    add("schedules", _schedules, "Show the schedules, what is due next and what was done last.")
+
+    unscheduling = add("unschedule", _unschedule, "End a schedule, and cancel what it has open.")
+    unscheduling.add_argument("name")
+    unscheduling.add_argument("--reason")
+
     add("executors", _executors, "Show the installed executors.")
 
     add("stop", _stop, "End the dispatcher; what runs goes on, and the next one takes it up.")
@@ -82,10 +90,7 @@ def _list(options: argparse.Namespace) -> None:
     table = Table(Column("dispatch", no_wrap=True, min_width=36), "lattice", "status", "started", "ended")
 
     for result in list_dispatches(options.status, options.limit):
-        times = [
-            time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
-            for time in (result.start_time, result.end_time)
-        ]
+        times = _moment(result.start_time), _moment(result.end_time)
         table.add_row(result.dispatch_id, result.name, _coloured(result.status), *times)
 
     Console().print(table)
@@ -146,6 +151,35 @@ def _cancel(options: argparse.Namespace) -> None:
         raise SystemExit(f"not known to have ended yet: {', '.join(outcome.unconfirmed)}; the cancel goes on")
 
     raise SystemExit(0 if outcome else 2)
+
+
+def _schedules(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from covalent_core._client.schedules import list_schedules
+
+    table = Table(Column("schedule", no_wrap=True), "lattice", "due", "next", "last")
+
+    for found in list_schedules():
+        due = f"{found.cron} ({found.timezone})" if found.cron else f"every {found.every:g} s"
+        following = "paused" if found.paused else _moment(found.next[0]) if found.next else "over"
+        last = f"{_moment(found.last[0].instant)} {found.last[0].outcome}" if found.last else ""
+        table.add_row(found.name, found.lattice, due, following, last)
+
+    Console().print(table)
+
+
+def _moment(time: datetime | None) -> str:
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
+
+
+def _unschedule(options: argparse.Namespace) -> None:
+    from covalent_core._client.api import BY_USER
+    from covalent_core._client.schedules import unschedule
+
+    for outcome in unschedule(options.name, reason=options.reason or BY_USER):
+        print(outcome)
 
 
 def _executors(options: argparse.Namespace) -> None:

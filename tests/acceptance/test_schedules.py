@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -284,3 +287,20 @@ def test_what_is_no_lattice_or_has_no_name_is_said(home: Path) -> None:
     for call in (ct.unschedule, ct.pause_schedule, ct.resume_schedule, ct.trigger):
         with pytest.raises(ScheduleNotFoundError, match="there is no schedule 'nightly' in "):
             call("nightly")
+
+
+def test_the_command_line_shows_and_ends_them(home: Path, tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "covalent_core", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+
+    ct.schedule(workflow, name="nightly", cron="30 2 * * *", timezone="Europe/Berlin")(tmp_path)
+    ct.schedule(holding, name="often", every=1)(tmp_path)
+    tree(tmp_path, "task")
+    shown = run("schedules").stdout
+    ended = run("unschedule", "often")
+
+    assert all(text in shown for text in ("nightly", "30 2 * * * (Europe/Berlin)", "every 1 s", "holding"))
+    assert ended.stdout.endswith(" canceled.\n")
+    assert [found.name for found in ct.list_schedules()] == ["nightly"]
+    assert run("unschedule", "often").stderr.startswith("ScheduleNotFoundError: there is no schedule 'often'")
