@@ -55,7 +55,7 @@ class Schedules:
         row = {"schedule_id": schedule_id, "name": new.name, "overlap": new.overlap, "catchup": new.catchup}
         row |= {"created": time, "next_due": new.calendar.next_after(time), **asdict(new.calendar)}
 
-        with self._store.adding(schedule_id) as connection:
+        with self._store.adding(schedule_id, f"schedule {new.name!r}") as connection:
             connection.execute(
                 update(schedules).where(OPEN_SCHEDULE & (schedules.c.name == new.name)).values(ended=time)
             )

@@ -29,6 +29,7 @@ from covalent_core._store.schema import (
     job_nodes,
     jobs,
     nodes,
+    schedules,
     status_changes,
 )
 from covalent_core._store.values import Values
@@ -116,8 +117,8 @@ class Store:
         return dispatch_id
 
     @contextmanager
-    def adding(self, dispatch_id: str) -> Iterator[Connection]:
-        """Give a connection to add a dispatch; where it has not come about, its files go."""
+    def adding(self, dispatch_id: str, what: str = "dispatch") -> Iterator[Connection]:
+        """Give a connection to add a dispatch, or a schedule; where it has not come about, its files go."""
         try:
             with self.database.write() as connection:
                 yield connection
@@ -127,13 +128,15 @@ class Store:
                 if not self._has(dispatch_id):
                     self.values.discard_all(dispatch_id)
                 elif sys.version_info >= (3, 11):
-                    error.add_note(f"dispatch {dispatch_id} is stored all the same")
+                    error.add_note(f"{what} {dispatch_id} is stored all the same")
 
             raise
 
     def _has(self, dispatch_id: str) -> bool:
+        keys = (dispatches.c.dispatch_id, schedules.c.schedule_id)
+
         with self.database.read() as connection:
-            return connection.execute(DISPATCH, {"dispatch_id": dispatch_id}).one_or_none() is not None
+            return any(connection.execute(select(key).where(key == dispatch_id)).one_or_none() for key in keys)
 
     def get_child(self, dispatch_id: str, node_id: int) -> Row[Any] | None:
         """Return the dispatch of a sublattice, if there is one yet."""

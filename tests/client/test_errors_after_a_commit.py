@@ -165,6 +165,22 @@ def test_ctrl_c_in_a_commit_leaves_a_dispatch_whole_or_nothing(
         assert not list((home / "values").iterdir())
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_ctrl_c_in_a_commit_leaves_a_schedule_whole_or_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    ct.list_dispatches()
+
+    with interrupted(monkeypatch, committed=committed), pytest.raises(KeyboardInterrupt):
+        ct.schedule(workflow, name="nightly", every=3600)(tmp_path, bytes(200_000))
+
+    if committed:
+        assert finished(ct.trigger("nightly")).result == 200_000
+    else:
+        assert ct.list_schedules() == []
+        assert not list((home / "values").iterdir())
+
+
 def test_ctrl_c_after_the_commit_says_the_id(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: Any) -> None:
         raise KeyboardInterrupt
