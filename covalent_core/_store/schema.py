@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 from covalent_core._model.job import Value
 
 #: Raised by one with every change of the tables; a store of another version is refused.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Row(SQLModel):
@@ -168,6 +168,7 @@ class Job(Row, table=True):
     handle: Optional[str] = None
     progress: Optional[str] = None
     waiting: Optional[str] = None
+    usage: Optional[str] = None
     cancel_since: Optional[float] = None
     cancel_attempts: int = 0
     cancel_error: Optional[str] = None
