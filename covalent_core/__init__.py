@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from covalent_core._model.cancellation import CancelOutcome, CancelTarget
     from covalent_core._model.job import Job, Perhaps, Results
     from covalent_core._model.status import Status
+    from covalent_core._model.usage import Usage
     from covalent_core._runner.deps import DepsBash, DepsCall, DepsPip
     from covalent_core._runner.task import Task, checkpoint, current_task
     from covalent_core.errors import CovalentError, TaskCancelledError, TaskRuntimeError
@@ -52,6 +53,7 @@ __all__ = [
     "Task",
     "TaskCancelledError",
     "TaskRuntimeError",
+    "Usage",
     "cancel",
     "checkpoint",
     "current_task",
@@ -91,6 +93,7 @@ _HOMES = {
     "Task": "_runner.task",
     "TaskCancelledError": "errors",
     "TaskRuntimeError": "errors",
+    "Usage": "_model.usage",
     "cancel": "_client.api",
     "checkpoint": "_runner.task",
     "current_task": "_runner.task",

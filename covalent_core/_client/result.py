@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from covalent_core._model.cancellation import last_line
 from covalent_core._model.job import Value
 from covalent_core._model.status import Status
+from covalent_core._model.usage import Usage
 from covalent_core._store.store import Store
 from covalent_core.errors import NodeNotFoundError, TaskCancelledError, TaskError, TaskRuntimeError
 
@@ -22,7 +23,13 @@ class Result:
         self._store = store
         self._row, nodes = store.get_dispatch(dispatch_id)
         self._nodes = {row.node_id: row for row in nodes}
-        self._jobs = {row.node_id: row for row in store.get_jobs(dispatch_id)}
+        rows = store.get_jobs(dispatch_id)
+        self._jobs = {row.node_id: row for row in rows}
+        self._usages: dict[int, list[Usage]] = {}
+
+        for row in rows:
+            if row.usage is not None:
+                self._usages.setdefault(row.node_id, []).append(Usage.of_text(row.usage))
 
     @property
     def dispatch_id(self) -> str:
@@ -95,9 +102,9 @@ class Result:
             node_id, node_name, status, output, error (text with the traceback), exception (`TaskError` or None),
             stdout, stderr, start_time, end_time, cancel_requested, attempt (0 for the first), attempts (the failed ones
             before: attempt, start_time, end_time, error, step, stdout, stderr), job_handle, progress, waiting (what its
-            job waits for, or None),
-            sublattice_result (`Result` or None), and cancelling: since, attempts, error and next attempt of a cancel
-            that could not be confirmed yet, or None.
+            job waits for, or None), usage (a `Usage` for each of its jobs whose executor has said what it costs;
+            nodes of one pack share that of their job), sublattice_result (`Result` or None), and cancelling: since,
+            attempts, error and next attempt of a cancel that could not be confirmed yet, or None.
 
         Raises:
             NodeNotFoundError: There is no such node.
@@ -122,6 +129,7 @@ class Result:
             "job_handle": job.handle if job else None,
             "progress": job.progress if job else None,
             "waiting": _waiting(row, job),
+            "usage": self._usages.get(node_id, []),
             "cancelling": _cancelling(row, job),
         }
 
@@ -187,6 +195,9 @@ class Result:
 
         if waiting := _waiting(row, self._jobs.get(row.node_id)):
             line += f" [waiting: {waiting}]"
+
+        if usages := self._usages.get(row.node_id):
+            line += f" [cost: {'; '.join(map(str, usages))}]"
 
         if cancelling is None or not cancelling["error"]:
             return line

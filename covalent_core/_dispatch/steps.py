@@ -65,6 +65,7 @@ class JobRun:
         job._report = self._note_progress
         job._show = partial(journal.note_output, job.dispatch_id)
         job._wait = partial(journal.note_waiting, job.ticket)
+        job._use = lambda usage: journal.note_usage(job.ticket, usage.as_text())
         job._siblings = lambda: executor.turns.coming(job.dispatch_id) - self._is_coming
         self.name = f"dispatch {job.dispatch_id[:8]} job {job.ticket}"
         self.values = journal.store.values

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from covalent_core._model.usage import Usage
 from covalent_core.errors import TaskCancelledError
 
 #: Pickled bytes, in memory or, where they are many, in a file.
@@ -105,6 +106,7 @@ class Job:
     _wait: Callable[[str], None] = field(default=lambda _: None, repr=False)
     _report: Callable[[float, float | None, str], None] = field(default=lambda *_: None, repr=False)
     _show: Callable[[int, str, str], None] = field(default=lambda *_: None, repr=False)
+    _use: Callable[[Usage], None] = field(default=lambda _: None, repr=False)
     _take: Callable[[Mapping[str, Value]], None] = field(default=lambda _: None, repr=False)
 
     @property
@@ -160,6 +162,21 @@ class Job:
         Each call takes the place of the one before. From any hook and any thread; cheap enough for every look.
         """
         self._wait(text)
+
+    def report_usage(self, usage: Usage) -> None:
+        """Say what this job costs; kept with it, and shown at its nodes also when it has ended.
+
+        Each call takes the place of the one before. What was reported when `release` returns is on disk before the job
+        is closed. From any hook and any thread; where the cost takes a look that may last, say it from a thread, so
+        that no step waits for it.
+
+        Raises:
+            TypeError: It is not a `Usage`.
+        """
+        if not isinstance(usage, Usage):
+            raise TypeError(f"report_usage takes a Usage, not {type(usage).__name__}")
+
+        self._use(usage)
 
     def report_output(self, node_id: int, stdout: str, stderr: str) -> None:
         """Show what a task that is running has written so far; each call takes the place of the one before.

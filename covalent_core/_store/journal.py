@@ -61,6 +61,7 @@ class Journal(Reading):
         self._outputs: dict[tuple[str, int], tuple[str, str]] = {}
         self._waits: dict[str, str] = {}
         self._new_waits: dict[str, str] = {}
+        self._usages: dict[str, str] = {}
         self._seen_order = -1
         # A connection of its own, and past SQLAlchemy: under load its share would be half of the dispatcher's work.
         self._writer = store.database.engine.raw_connection()
@@ -168,6 +169,10 @@ class Journal(Reading):
             self._waits[ticket] = text
             self._new_waits[ticket] = text
 
+    def note_usage(self, ticket: str, usage: str) -> None:
+        """As `note_progress`: what a job costs, as `Usage.as_text` gives it; at the latest `close_job` stores it."""
+        self._usages[ticket] = usage
+
     def note_output(self, dispatch_id: str, node_id: int, stdout: str, stderr: str) -> None:
         """As `note_progress`: what a running task has written."""
         self._outputs[dispatch_id, node_id] = (stdout, stderr)
@@ -183,6 +188,8 @@ class Journal(Reading):
         writes += [
             (transitions.SET_WAITING, {"b_ticket": ticket, "b_waiting": text or None}) for ticket, text in waits.items()
         ]
+        # One by one: what another thread notes meanwhile must not be lost.
+        writes += [_usage(ticket, self._usages.pop(ticket)) for ticket in list(self._usages)]
         writes += [
             (transitions.SET_OUTPUT, {**transitions.node_key(*node), "b_stdout": stdout, "b_stderr": stderr})
             for node, (stdout, stderr) in outputs.items()
@@ -194,8 +201,10 @@ class Journal(Reading):
     async def close_job(self, dispatch_id: str, ticket: str, error: str | None) -> None:
         """`release` has been called for a job; `error` is what it raised."""
         self._waits.pop(ticket, None)
+        usage = self._usages.pop(ticket, None)
         await self._write(
-            (transitions.CLOSE_JOB, {"b_ticket": ticket, "b_released": now(), "b_error": error, "b_payload": None})
+            *([] if usage is None else [_usage(ticket, usage)]),
+            (transitions.CLOSE_JOB, {"b_ticket": ticket, "b_released": now(), "b_error": error, "b_payload": None}),
         )
         self.store.values.discard(dispatch_id, f"payload-{ticket}")
 
@@ -290,3 +299,7 @@ class Journal(Reading):
             (last,) = cursor.fetchone() or (0,)
 
         return last or 0
+
+
+def _usage(ticket: str, text: str) -> Write:
+    return transitions.SET_USAGE, {"b_ticket": ticket, "b_usage": text}

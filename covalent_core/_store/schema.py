@@ -221,6 +221,7 @@ class Job(Row, table=True):
     handle: Optional[str] = None
     progress: Optional[str] = None
     waiting: Optional[str] = None
+    usage: Optional[str] = None
     cancel_since: Optional[float] = None
     cancel_attempts: int = 0
     cancel_error: Optional[str] = None

@@ -84,6 +84,7 @@ SET_LOCATION = _job_update("location")
 SET_HANDLE = _job_update("handle")
 SET_PROGRESS = _job_update("progress")
 SET_WAITING = _job_update("waiting")
+SET_USAGE = _job_update("usage")
 SET_CANCEL = _job_update("cancel_since", "cancel_attempts", "cancel_error", "cancel_next")
 CLOSE_JOB = _job_update("released", "error", "payload")
 START_DISPATCH = Prepared(

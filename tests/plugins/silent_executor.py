@@ -11,7 +11,7 @@ from pathlib import Path
 
 from anyio import open_process, sleep
 
-from covalent_core import Job, Perhaps, hookimpl
+from covalent_core import Job, Perhaps, Usage, hookimpl
 from covalent_core.errors import BackendUnreachableError, NotNow
 
 
@@ -20,7 +20,8 @@ class SilentExecutor:
     """Run each job in a folder. The file ``<hook>`` has a line for each call to come that is not to go well.
 
     A line is one of: ``unreachable``, ``refused``, ``perhaps``, ``true``, ``lost`` (it is done, and raises), ``none``,
-    ``block SECONDS``, ``words TEXT``; the last line of a file that ends with ``...`` holds for all further calls.
+    ``block SECONDS``, ``words TEXT``, ``usage TEXT`` (as the store keeps it); the last line of a file that ends with
+    ``...`` holds for all further calls.
 
     Attributes:
         room: How many jobs the backend takes at once; more are told "not now".
@@ -109,6 +110,9 @@ class SilentExecutor:
 
         if fault in ("unreachable", "refused"):
             raise BackendUnreachableError(f"no answer to {hook}", refused=fault == "refused")
+
+        if fault.startswith("usage "):
+            job.report_usage(Usage.of_text(fault.removeprefix("usage ")))
 
         return fault
 

@@ -22,6 +22,7 @@ from covalent_core_braket._jobs import Jobs
 from covalent_core_braket._refusals import NotThereError, QuotaReachedError
 from covalent_core_braket._states import GONE, JOBS, TOO_LONG, explain
 from covalent_core_braket._storage import Folder, Storage
+from covalent_core_braket._usages import Usages, instance, unknown
 from covalent_core_braket.errors import BraketError, BraketJobError, BraketThrottledError
 
 #: Seconds that an order in S3 may take to be seen and followed, besides the grace period.
@@ -111,6 +112,7 @@ class HybridJobs:
         self._jobs = Jobs(account, poll_freq)
         self._poll_freq = poll_freq
         self._keep = keep
+        self._usages = Usages()
         self._role_arn = request.role if request.role.startswith("arn:") else ""
 
     def prepare(self, job: Job) -> None:
@@ -128,6 +130,7 @@ class HybridJobs:
         await folder.put("source.tar.gz", archive)
         await folder.upload("bundle.pyz", payload, job)
         await folder.put("request.json", json.dumps(body).encode())
+        self._usages.say(job, instance(region, self._request.instance_type))
         return location
 
     async def provision(self, job: Job, location: str) -> str:
@@ -266,10 +269,13 @@ class HybridJobs:
         folder = self._storage.folder(location or self._storage.location(job))
 
         if self._keep:
+            await self._usages.settle(job)
             await folder.bar(job)
             return
 
         if location is None:
+            await self._usages.settle(job)
+
             # What refuses to have files removed has taken none.
             with suppress(BraketError):
                 await folder.remove()
@@ -280,10 +286,32 @@ class HybridJobs:
         if job.job_handle and not await self._jobs.watch.is_over_within(job.job_handle, END_SECONDS):
             raise BackendUnreachableError(f"hybrid job {job.job_handle} is over and Braket has not said so yet")
 
+        if job.job_handle:
+            await self._say_billed(job, job.job_handle)
+
+        await self._usages.settle(job)
         await folder.remove()
 
         if job.job_handle:
             self._jobs.forget(job.job_handle)
+
+    async def _say_billed(self, job: Job, arn: str) -> None:
+        """Say for how long the instance was billed. What Braket does not say is not waited for."""
+        over = await self._jobs.watch.look(arn)
+
+        try:
+            details = await self._jobs.details(arn, over.state if isinstance(over, Over) else "")
+        except ExecutorError as error:
+            self._usages.say(job, unknown(f"Braket does not say for how long the hybrid job ran: {error}"))
+            return
+
+        milliseconds = details.get("billableDuration")
+
+        if milliseconds is None:
+            self._usages.say(job, unknown(f"hybrid job {arn} is {details['status']} and has no billed time"))
+        else:
+            region = await self._account.region()
+            self._usages.say(job, instance(region, self._request.instance_type, milliseconds))
 
     def close(self) -> None:
         self._jobs.watch.close()

@@ -21,6 +21,7 @@ from covalent_core_braket._preparation import Preparation
 from covalent_core_braket._processes import Processes
 from covalent_core_braket._refusals import QuotaReachedError
 from covalent_core_braket._storage import Storage
+from covalent_core_braket._task_costs import TaskCosts
 from covalent_core_braket._tasks import Tasks
 from covalent_core_braket.errors import BraketError, BraketJobError, BraketThrottledError
 
@@ -70,6 +71,7 @@ class QuantumTasks:
         self._processes = processes
         self._order = order
         self._keep = keep
+        self._costs = TaskCosts(account, self._tasks, order.device, order.reservation_arn)
 
     def prepare(self, job: Job) -> None:
         if len(job.tasks) > 1:
@@ -85,7 +87,13 @@ class QuantumTasks:
         await self._storage.check()
         device = await self._tasks.devices.check(self._order.device)
         options = self._options(job, program_sets=takes_program_sets(device))
-        return await Preparation(self._processes, job).make(payload, options)
+        location = await Preparation(self._processes, job).make(payload, options)
+        preparation = Preparation(self._processes, job, location)
+
+        if preparation.has_programs:
+            await self._costs.expect(job, [body["shots"] for body in preparation.bodies()["bodies"]])
+
+        return location
 
     def _options(self, job: Job, *, program_sets: bool) -> dict[str, Any]:
         folder = self._storage.folder(self._storage.location(job))
@@ -192,6 +200,7 @@ class QuantumTasks:
             return self._processes.files.fetch(location)
 
         texts = [await self._tasks.result(arn) for arn in _arns(job_handle)]
+        self._costs.note_results(dict(zip(_arns(job_handle), texts, strict=True)))
 
         if preparation.bodies()["single"]:
             value = _pickles.call_of("result_of", texts[0])
@@ -214,6 +223,7 @@ class QuantumTasks:
         preparation = Preparation(self._processes, job, location)
         preparation.bar()
         arns = preparation.arns()
+        await self._costs.conclude(job, arns)
         in_part = bool(arns) and preparation.is_set and self._tasks.has_failed(arns)
 
         if arns and not self._keep and not in_part:

@@ -92,6 +92,10 @@ class Tasks:
 
         return BraketJobError(message, retry=retry)
 
+    def known(self, arn: str) -> dict[str, Any]:
+        """Return what Braket has said last of a task; nothing if this process has not asked."""
+        return self._records.get(arn, {})
+
     def has_failed(self, arns: Sequence[str]) -> bool:
         """Return whether one of them is known to have failed."""
         return any(self._records.get(arn, {}).get("status") == "FAILED" for arn in arns)

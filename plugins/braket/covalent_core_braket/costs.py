@@ -50,7 +50,7 @@ def expected(executor: BraketExecutor, circuits: int = 1) -> str:
     Args:
         circuits: How many quantum tasks it makes.
     """
-    prices, region = _prices(), _region(executor)
+    prices, region = price_list(), _region(executor)
 
     if executor.braket_job_execution_role_name:
         kind = executor.classical_device
@@ -92,7 +92,7 @@ def billed(executor: BraketExecutor, job_handle: str) -> str:
 
 async def _billed(account: Account, arn: str) -> str:
     region = arn.split(":")[3]
-    prices = await anyio.to_thread.run_sync(_prices)
+    prices = await anyio.to_thread.run_sync(price_list)
 
     if ":job/" in arn:
         job = await account.ask("braket", "GetJob", jobArn=arn)
@@ -175,6 +175,11 @@ class PriceList:
         self._rows = rows
         self.why = why
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no price in it at all."""
+        return not self._rows
+
     def one(self, region: str, **columns: str) -> Decimal | None:
         """Return the price of the only product that fits, None if there is none or more than one."""
         row = self._row(region, columns)
@@ -195,7 +200,7 @@ class PriceList:
         return found[0] if len(found) == 1 else None
 
 
-def _prices() -> PriceList:
+def price_list() -> PriceList:
     """Return the list; one that cannot be had is empty, and says why."""
     try:
         rows = _download(os.environ.get("BRAKET_PRICE_OFFERS_URL", PRICES))

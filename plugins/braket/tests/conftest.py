@@ -14,6 +14,7 @@ from sharing import shared_endpoint
 
 from covalent_core._client import spawn
 from covalent_core.testing._warm import WarmDispatcher
+from covalent_core_braket import _rates
 
 pytest_plugins = ["budget"]
 
@@ -48,6 +49,14 @@ def account(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def hybrid(account: Account) -> dict[str, Any]:
     """Return the options of an executor whose electrons are hybrid jobs."""
     return {"braket_job_execution_role_name": account.role, "s3_bucket_name": account.bucket, "region": account.region}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process ask as often as the endpoint allows, which is in less of a hurry than Amazon."""
+    quick = {operation: (rate * 20, burst) for operation, (rate, burst) in _rates.QUOTAS.items()}
+    monkeypatch.setattr(_rates, "QUOTAS", quick)
+    monkeypatch.setattr(_rates, "_rates", {})
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+import anyio
 import pytest
 from aws.client import Account
 from aws.devices import ARIA, GARNET, HARMONY, SV1
@@ -13,8 +16,14 @@ from electrons import electrons
 from probes import alive, kill_dispatcher, wait_until
 
 import covalent_core as ct
-from covalent_core import Status
-from covalent_core_braket import BraketExecutor
+from covalent_core import Job, Status
+from covalent_core._model.job import TaskCall
+from covalent_core.backend import FOLDER, OUTCOME
+from covalent_core_braket import BraketExecutor, _quantum_tasks
+from covalent_core_braket.programs import bodies_of, programs_of
+
+if TYPE_CHECKING:
+    from covalent_core_braket._quantum_tasks import QuantumTasks
 
 E = electrons()
 
@@ -197,6 +206,55 @@ def test_a_lost_answer_makes_no_second_task(account, far, then) -> None:
 
     assert result.status == Status.COMPLETED, result.error
     assert len(account.tasks()) == 1
+
+
+def prepared(executor: BraketExecutor, job: Job) -> str:
+    """Leave what a function that has returned a circuit leaves, and return the location."""
+    way = cast("QuantumTasks", executor._way)
+    folder = Path(way._processes.files.location(job))
+    (folder / FOLDER).mkdir(parents=True)
+    options = way._options(job, program_sets=False)
+    (folder / "bodies.json").write_text(json.dumps(bodies_of(programs_of(E.bell()), **options)))
+    outcome = {"status": "COMPLETED", "error": None, "file": False}
+    (folder / FOLDER / f"{job.ticket}.0{OUTCOME}").write_text(json.dumps(outcome) + "\n")
+    return str(folder)
+
+
+async def insist(executor: BraketExecutor, job: Job, location: str) -> str:
+    """Ask as the core does."""
+    while True:
+        with suppress(ct.errors.BackendUnreachableError):
+            return await executor.provision(job, location)
+
+        while isinstance(found := await executor.find(job, location), ct.Perhaps):
+            await anyio.sleep(0.05)
+
+        if found is not None:
+            return found
+
+
+def test_a_hundred_lost_answers_make_a_hundred_tasks(account, far, quick, monkeypatch) -> None:
+    # No token is remembered: only who looks before it asks again makes no second task.
+    account.turn(hold_tasks=True, token_seconds=0.0)
+    monkeypatch.setattr(_quantum_tasks, "SETTLE_SECONDS", 1.0)
+
+    async def lose() -> list[str]:
+        handles = []
+
+        async with BraketExecutor(**far) as executor:
+            for number in range(100):
+                account.fail(Fault("CreateQuantumTask", "close" if number % 2 else "500"))
+                job = Job(f"{number:032x}", f"ct-{number:032x}-0-0", 0, (TaskCall(0, "", b"", b""),))
+                handles.append(await insist(executor, job, prepared(executor, job)))
+
+        return handles
+
+    handles = anyio.run(lose)
+
+    assert sorted(task["quantumTaskArn"] for task in account.tasks()) == sorted(handles)
+    assert len({task["tags"]["covalent-core"] for task in account.tasks()}) == 100
+    assert account.calls()["CreateQuantumTask"] >= 100
+    assert account.mistakes() == []
 
 
 def test_cancelled_members_of_a_list_are_not_sent_again(account, far) -> None:

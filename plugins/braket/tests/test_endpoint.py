@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -67,6 +68,16 @@ def _nothing_is_left(account: Account) -> Iterator[None]:
     yield
     account.clear()
     assert account.mistakes() == []
+
+
+@pytest.fixture
+def loop() -> Iterator[None]:
+    """Give Amazon's SDK an event loop: of a thread that has none it makes one, which nobody closes."""
+    made = asyncio.new_event_loop()
+    asyncio.set_event_loop(made)
+    yield
+    asyncio.set_event_loop(None)
+    made.close()
 
 
 @pytest.fixture
@@ -157,7 +168,7 @@ def statuses(account: Account) -> list[str]:
 # --- what runs --------------------------------------------------------------------------------------------------------
 
 
-def test_the_sdk_runs_a_circuit(account: Account, session: AwsSession) -> None:
+def test_the_sdk_runs_a_circuit(account: Account, session: AwsSession, loop: None) -> None:
     ran = AwsDevice(devices.SV1, session).run(BELL, shots=100, poll_interval_seconds=0.05)
     counts = ran.result().measurement_counts
 
@@ -167,7 +178,9 @@ def test_the_sdk_runs_a_circuit(account: Account, session: AwsSession) -> None:
     assert ran.result().additional_metadata.simulatorMetadata.executionDuration >= 0
 
 
-def test_the_result_of_a_program_set_is_many_files(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_of_a_program_set_is_many_files(
+    account: Account, monkeypatch: pytest.MonkeyPatch, loop: None
+) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-1")
     device = AwsDevice(devices.ANKAA, AwsSession(default_bucket=account.bucket))
     programs = ProgramSet([BELL, Circuit().x(0)], shots_per_executable=10)

@@ -18,24 +18,15 @@ from probes import kill_dispatcher, wait_until
 import covalent_core as ct
 from covalent_core import Job, Status
 from covalent_core._model.job import TaskCall
-from covalent_core_braket import BraketExecutor, _hybrid_jobs, _rates
+from covalent_core_braket import BraketExecutor, _hybrid_jobs
 from covalent_core_braket._states import OPEN
 
-SPEED = 20
 RESERVATION = "arn:aws:braket:us-east-1:123456789012:reservation/one"
 
 
 @pytest.fixture
 def options(account: Account, hybrid: dict[str, Any], home: Path) -> dict[str, Any]:
     return {**hybrid, "s3_prefix": account.access_key, "grace": 0.5, "poll_freq": 2.0}
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process ask as often as the endpoint allows, which is in less of a hurry than Amazon."""
-    quick = {operation: (rate * SPEED, burst) for operation, (rate, burst) in _rates.QUOTAS.items()}
-    monkeypatch.setattr(_rates, "QUOTAS", quick)
-    monkeypatch.setattr(_rates, "_rates", {})
 
 
 def dispatch(executor: Any, function: Any, *arguments: Any, **options: Any) -> str:
