@@ -269,9 +269,10 @@ class Store:
     def get_jobs(self, dispatch_id: str) -> list[Row[Any]]:
         """Return the jobs of a dispatch by attempt, each row once for every node it runs."""
         query = select(jobs, job_nodes.c.node_id).join(job_nodes, jobs.c.ticket == job_nodes.c.ticket)
+        query = query.where(jobs.c.dispatch_id == dispatch_id).order_by(jobs.c.attempt, job_nodes.c.place)
 
         with self.database.read() as connection:
-            return list(connection.execute(query.where(jobs.c.dispatch_id == dispatch_id).order_by(jobs.c.attempt, job_nodes.c.place)))
+            return list(connection.execute(query))
 
     def set_waiting(self, ticket: str, text: str) -> None:
         """Say what a job waits for, from any thread; the dispatcher itself does so with its journal."""
