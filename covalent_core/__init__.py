@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from covalent_core import executor as executor
     from covalent_core._client.api import cancel, dispatch, dispatch_sync, get_result, list_dispatches, redispatch
+    from covalent_core._client.purging import purge
     from covalent_core._client.result import Result
     from covalent_core._client.schedules import (
         Schedule,
@@ -67,6 +68,7 @@ __all__ = [
     "list_dispatches",
     "list_schedules",
     "pause_schedule",
+    "purge",
     "redispatch",
     "resume_schedule",
     "schedule",
@@ -106,6 +108,7 @@ _HOMES = {
     "list_dispatches": "_client.api",
     "list_schedules": "_client.schedules",
     "pause_schedule": "_client.schedules",
+    "purge": "_client.purging",
     "redispatch": "_client.api",
     "resume_schedule": "_client.schedules",
     "schedule": "_client.schedules",

@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     unscheduling.add_argument("name")
     unscheduling.add_argument("--reason")
 
+    purging = add("purge", _purge, "Forget dispatches that ended long ago, with their values.")
+    purging.add_argument("--older-than", type=_span, required=True, metavar="AGE", help="such as 30d, 12h, 45m or 90s")
+    purging.add_argument("--status", action="append", help="only those that ended so; may be repeated")
+    purging.add_argument("--dry-run", action="store_true", help="only show which")
+
     add("executors", _executors, "Show the installed executors.")
 
     add("stop", _stop, "End the dispatcher; what runs goes on, and the next one takes it up.")
@@ -180,6 +185,21 @@ def _unschedule(options: argparse.Namespace) -> None:
 
     for outcome in unschedule(options.name, reason=options.reason or BY_USER):
         print(outcome)
+
+
+def _span(text: str) -> float:
+    """Read a span of time, a number with a unit, in seconds."""
+    try:
+        return float(text[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[text[-1:]]
+    except (KeyError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no span of time; write 30d, 12h, 45m or 90s") from None
+
+
+def _purge(options: argparse.Namespace) -> None:
+    from covalent_core._client.purging import purge
+
+    for dispatch_id in purge(options.older_than, status=options.status, dry_run=options.dry_run):
+        print(dispatch_id)
 
 
 def _executors(options: argparse.Namespace) -> None:
