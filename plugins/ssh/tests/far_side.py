@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,9 +141,11 @@ class FarSide:
             self._sshd.wait()
             self._sshd = None
 
-        for pid in self.processes():
-            with suppress(ProcessLookupError):
-                os.kill(pid, 9)
+        # As when the power fails, nobody lives to say of another that it has ended.
+        for signum in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in self.processes():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signum)
 
         wait_until(lambda: not self.processes())
 
