@@ -36,12 +36,12 @@ def in_seconds(seconds: float) -> datetime:
 def test_nothing_starts_before_its_moment(home: Path, tmp_path: Path, how: str) -> None:
     elsewhere = timezone(timedelta(hours=-11))
     when: dict[str, Any] = {
-        "delay": {"delay": 0.5},
-        "timedelta": {"delay": timedelta(milliseconds=500)},
-        "at": {"at": in_seconds(0.5)},
-        "at elsewhere": {"at": in_seconds(0.5).astimezone(elsewhere)},
+        "delay": {"delay": DELAY},
+        "timedelta": {"delay": timedelta(seconds=DELAY)},
+        "at": {"at": in_seconds(DELAY)},
+        "at elsewhere": {"at": in_seconds(DELAY).astimezone(elsewhere)},
     }[how]
-    earliest = time.time() + 0.3
+    earliest = time.time() + 0.9 * DELAY
     dispatch_id = ct.dispatch(workflow, **when)(tmp_path)
     before = ct.get_result(dispatch_id)
     result = finished(dispatch_id)
@@ -51,7 +51,6 @@ def test_nothing_starts_before_its_moment(home: Path, tmp_path: Path, how: str) 
     assert result.status == Status.COMPLETED
     assert result.not_before.timestamp() > earliest
     assert result.start_time >= result.not_before
-    assert (result.start_time - result.not_before).total_seconds() < 5
     assert runs(tmp_path, "task") == 1
 
 
@@ -113,11 +112,11 @@ def test_a_dispatcher_does_not_end_while_one_waits(home: Path, tmp_path: Path, m
 
 
 def test_a_time_limit_begins_with_the_dispatch(home: Path, tmp_path: Path) -> None:
-    @ct.lattice(timeout=1.5)
+    @ct.lattice(timeout=2 * DELAY)
     def bounded(folder: Path) -> Any:
         return gather(quick(folder, "task"))
 
-    assert finished(ct.dispatch(bounded, delay=DELAY)(tmp_path)).status == Status.COMPLETED
+    assert finished(ct.dispatch(bounded, delay=2.2 * DELAY)(tmp_path)).status == Status.COMPLETED
 
 
 def test_what_has_started_goes_on_though_the_clock_was_set_back(home: Path, tmp_path: Path) -> None:

@@ -79,8 +79,11 @@ def test_it_is_dispatched_again_and_again_from_the_same_graph(home: Path, tmp_pa
 
     ct.unschedule("nightly")
 
-    due = [ct.get_result(dispatch_id).due for dispatch_id in (first, second)]
-    assert due == list(schedule.next[:2])
+    moments = [ct.get_result(dispatch_id).due.timestamp() for dispatch_id in (first, second)]
+    since_the_first = [moment - schedule.next[0].timestamp() for moment in moments]
+    # On a busy machine the first may be open when the second is due.
+    assert since_the_first[0] < since_the_first[1]
+    assert since_the_first == pytest.approx([round(seconds) for seconds in since_the_first], abs=1e-3)
     assert ct.get_result(first).schedule == "nightly"
     assert ct.redispatch(first)
 
@@ -118,23 +121,24 @@ def test_after_unschedule_nothing_starts_and_what_runs_is_ended(home: Path, tmp_
 
 def test_while_one_is_open_the_next_is_left_out(home: Path, tmp_path: Path) -> None:
     ct.schedule(holding, name="nightly", every=1)(tmp_path)
-    wait_until(lambda: any(text.startswith("skipped: ") for text in outcomes()))
+    wait_until(made)
     (dispatch_id,) = made()
-
-    assert f"skipped: {dispatch_id} was open" in outcomes()
+    wait_until(lambda: f"skipped: {dispatch_id} was open" in outcomes())
     let_go(tmp_path, "task")
-    wait_until(lambda: len(made()) >= 2)
+    wait_until(lambda: set(made()) - {dispatch_id})
     ct.unschedule("nightly")
 
 
 def test_one_waits_until_the_one_before_has_ended(home: Path, tmp_path: Path) -> None:
     ct.schedule(holding, name="nightly", every=1, overlap="wait")(tmp_path)
     tree(tmp_path, "task")
+    (first,) = made()
     wait_until(lambda: "skipped: a later one waits" in outcomes())
-    assert len(made()) == 1
+    assert not set(made()) - {first}
     let_go(tmp_path, "task")
     wait_until(lambda: "started late: the one before was open" in outcomes())
-    first, second = made()[:2]
+    second = min(set(made()) - {first}, key=lambda dispatch_id: ct.get_result(dispatch_id).due)
+    wait_until(lambda: ct.get_result(second).start_time)
     ct.unschedule("nightly")
 
     assert ct.get_result(second).start_time >= ct.get_result(first).end_time
@@ -148,10 +152,10 @@ def test_the_one_before_is_cancelled_and_the_next_waits_for_the_proof(home: Path
     wait_until(lambda: ct.get_result(first).status == Status.CANCELLING)
     stops.wait("before-cancel")
 
-    assert made() == [first]
+    assert not set(made()) - {first}
     assert any_alive(processes)
     stops.leave("before-cancel")
-    wait_until(lambda: len(made()) >= 2)
+    wait_until(lambda: set(made()) - {first})
     assert not any_alive(processes)
     assert ct.get_result(first).error == "the next one of schedule 'nightly' is due"
     ct.unschedule("nightly")
