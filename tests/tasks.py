@@ -118,4 +118,4 @@ def status_of(dispatch_id: str, node_id: int) -> ct.Status:
 
 
 def finished(dispatch_id: str) -> ct.Result:
-    return ct.get_result(dispatch_id, wait=True, timeout=30)
+    return ct.get_result(dispatch_id, wait=True, timeout=60)

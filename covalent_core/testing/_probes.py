@@ -127,7 +127,7 @@ def arguments_of(pid: int) -> list[str]:
     return []
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 90.0) -> None:
     """Return when `condition` holds; fail if it does not in time."""
     deadline, pause = time.monotonic() + seconds, 0.005
 
@@ -211,7 +211,7 @@ class Stops:
         """Let the dispatcher wait at a stop from now on."""
         (self.folder / name).touch()
 
-    def wait(self, name: str, seconds: float = 20.0) -> None:
+    def wait(self, name: str, seconds: float = 90.0) -> None:
         """Return when the dispatcher waits at a stop."""
         wait_until((self.folder / f"{name}.reached").exists, seconds)
 

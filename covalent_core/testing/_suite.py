@@ -43,7 +43,7 @@ class ExecutorSuite(Silence, Packs, Backend, Cancelling, Results):
         has_files: Whether a small job has files while it runs, or whatever else `left` must see then.
     """
 
-    patience = 20.0
+    patience = 60.0
     reports_results = False
     reports_output = False
     has_files = True

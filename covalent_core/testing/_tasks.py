@@ -46,13 +46,25 @@ def tasks() -> SimpleNamespace:  # noqa: C901  (each of the functions in it is s
 
     def end(started: list[Any]) -> None:
         """End what was begun, and note that from here on this process is the executor's again: it may be kept warm."""
+        import contextlib
         import os
         import signal
+        import time
+
+        def state_of(pid: int) -> str:
+            with open(f"/proc/{pid}/stat") as stat:
+                return stat.read().rpartition(")")[2].split()[0]
 
         child, orphan, begun = started
         child.kill()
         child.wait()
         os.kill(orphan, signal.SIGKILL)
+
+        # On a busy machine it takes a while to die, and nobody who has ended a task may see it then.
+        with contextlib.suppress(OSError):
+            while state_of(orphan) not in ("Z", "X"):
+                time.sleep(0.005)
+
         os.rename(begun, begun.replace("begun-", "ended-"))
 
     def work(folder: str, name: str, deaf: bool = False) -> str:

@@ -41,7 +41,7 @@ def test_cancelling_a_dispatch_kills_what_runs_and_prevents_the_rest(home: Path,
     dispatch_id = ct.dispatch(workflow)(tmp_path)
     pid = pid_in(tmp_path / "first")
     outcome = ct.cancel(dispatch_id, reason="wrong parameters")
-    result = ct.get_result(dispatch_id, wait=True, timeout=10)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert outcome
     assert str(outcome) == f"Dispatch {dispatch_id} canceled."
@@ -70,7 +70,7 @@ def test_cancelling_a_task_stops_it_and_what_is_downstream_and_nothing_else(home
     dispatch_id = ct.dispatch(workflow)(tmp_path)
     pid = pid_in(tmp_path / "stopped")
     outcome = ct.cancel(dispatch_id, task_ids=[0])
-    result = ct.get_result(dispatch_id, wait=True, timeout=10)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
     ids = {name.partition("(")[0]: node_id for name, node_id in result.nodes()}
 
     assert str(outcome) == f"Dispatch {dispatch_id}: report_and_sleep(0) canceled."
@@ -129,7 +129,7 @@ def test_a_task_that_asks_can_clean_up(home: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     ct.cancel(dispatch_id)
 
-    result = ct.get_result(dispatch_id, wait=True, timeout=10)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
     assert result.status == Status.CANCELLED
     assert result.get_node_result(0)["stdout"] == "cleaning up\n"
     assert (tmp_path / "started").read_text() == f"{dispatch_id} 0"
@@ -157,7 +157,7 @@ def test_a_task_that_does_not_listen_is_killed_when_its_grace_is_over(home: Path
     start = time.monotonic()
     ct.cancel(dispatch_id)
     assert ct.get_result(dispatch_id).status in (Status.CANCELLING, Status.CANCELLED)
-    ct.get_result(dispatch_id, wait=True, timeout=10)
+    ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert (tmp_path / "heard").exists()
     assert not alive(pid)
@@ -208,7 +208,7 @@ def test_nothing_survives_of_a_hostile_task(home: Path, tmp_path: Path, round_: 
     assert len(processes_with("HOSTILE", str(folder))) > 64
 
     ct.cancel(dispatch_id)
-    ct.get_result(dispatch_id, wait=True, timeout=10)
+    ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert processes_with("HOSTILE", str(folder)) == []
     # Many processes later a number may be another's.
@@ -230,7 +230,7 @@ def test_a_task_whose_supervisor_is_killed_from_outside_leaves_nothing(home: Pat
     wait_until(lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 2)
     handle = ct.get_result(dispatch_id).get_node_result(0)["job_handle"]
     os.kill(children(int(handle.partition(".")[0]))[0], 9)
-    result = ct.get_result(dispatch_id, wait=True, timeout=10)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.FAILED
     assert "supervised the task was ended by signal 9" in result.get_node_result(0)["error"]

@@ -80,7 +80,7 @@ def test_the_how_to_runs_as_written_and_stops_what_runs(home: Path) -> None:
     assert text.endswith("\n".join(["------------", *(f"{name}({n}): {out}" for n, name, out in NODES), ""]))
 
     assert str(ct.cancel(dispatch_id)) == f"Dispatch {dispatch_id} canceled."
-    result = ct.get_result(dispatch_id, wait=True, timeout=5)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.CANCELLED
     assert not any(alive(pid) for pid in before)
@@ -104,7 +104,7 @@ def test_a_notebook_with_a_running_loop(home: Path) -> None:
         run("import asyncio; asyncio.get_running_loop()")
         run(SEED)
         shown = run("ct.cancel(dispatch_id)")
-        state = run("print(ct.get_result(dispatch_id, wait=True, timeout=10).status)")
+        state = run("print(ct.get_result(dispatch_id, wait=True, timeout=60).status)")
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -130,7 +130,7 @@ print(ct.dispatch(workflow)(21))
 """
     clients = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(10)]
     ids = [client.communicate(timeout=60)[0].strip() for client in clients]
-    results = [ct.get_result(dispatch_id, wait=True, timeout=30) for dispatch_id in ids]
+    results = [ct.get_result(dispatch_id, wait=True, timeout=60) for dispatch_id in ids]
 
     assert [result.result for result in results] == [42] * 10
     wait_until(lambda: len(dispatchers_of(home)) == 1)
@@ -183,7 +183,7 @@ def test_a_dispatcher_told_to_end_leaves_the_work_to_the_next(home: Path, tmp_pa
     os.kill(dispatcher, 15)
     wait_until(lambda: not alive(dispatcher))
     (tmp_path / "go").touch()
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.COMPLETED
     assert result.get_node_result(0)["job_handle"] == handle

@@ -53,7 +53,7 @@ def test_killed_at_a_stop_the_next_dispatcher_goes_on_from_there(
     stops.wait(name)
     kill_dispatcher(home)
     stops.leave(name)
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.COMPLETED, result.error
     assert result.result == "runs"
@@ -81,8 +81,8 @@ def test_killed_before_the_end_of_a_sublattice_is_stored_nothing_stands_still(
     stops.leave("before-sublattice-end")
     beside = ct.dispatch(one)(tmp_path, 0)
 
-    assert ct.get_result(beside, wait=True, timeout=20).status == Status.COMPLETED
-    assert ct.get_result(dispatch_id, wait=True, timeout=20).result == bytes(100_000)
+    assert ct.get_result(beside, wait=True, timeout=60).status == Status.COMPLETED
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).result == bytes(100_000)
     assert len(runs_in(tmp_path / "runs")) == 2
     assert nothing_left(home)
 
@@ -97,7 +97,7 @@ def test_killed_before_the_end_is_stored_a_cancel_given_meanwhile_wins(
     stops.leave("before-end")
 
     assert ct.cancel(dispatch_id)
-    assert ct.get_result(dispatch_id, wait=True, timeout=20).status == Status.CANCELLED
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).status == Status.CANCELLED
     assert nothing_left(home)
 
 
@@ -116,7 +116,7 @@ def test_killed_fifty_times_at_random_moments(home: Path, tmp_path: Path, part: 
         time.sleep(pause)
         kill_dispatcher(home)
         cancelled = chance.random() < 0.3 and ct.cancel(dispatch_id)
-        result = ct.get_result(dispatch_id, wait=True, timeout=20)
+        result = ct.get_result(dispatch_id, wait=True, timeout=60)
         runs = [runs_in(folder / f"runs-{place}") for place in range(3)]
 
         assert result.status == (Status.CANCELLED if cancelled else Status.COMPLETED), (
@@ -137,5 +137,5 @@ def test_a_task_that_runs_while_no_dispatcher_lives_keeps_its_result(home: Path,
     wait_until(lambda: not alive(pid))
     wait_until(lambda: not processes_of(home))
 
-    assert ct.get_result(dispatch_id, wait=True, timeout=20).result == "runs"
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).result == "runs"
     assert len(runs_in(tmp_path / "runs")) == 1

@@ -67,7 +67,7 @@ def test_a_plain_executor_with_blocking_hooks(home: Path, tmp_path: Path, workdi
     dispatch_id = ct.dispatch(workflow)(tmp_path, 60)
     wait_until(lambda: len(pids(tmp_path)) == 2)
     ct.cancel(dispatch_id)
-    assert ct.get_result(dispatch_id, wait=True, timeout=10).status == Status.CANCELLED
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).status == Status.CANCELLED
     assert not any(alive(pid) for pid in pids(tmp_path))
     assert list(workdir.iterdir()) == []
 
@@ -86,7 +86,7 @@ def test_progress_that_a_hook_reports_is_shown(home: Path, tmp_path: Path, workd
     dispatch_id = ct.dispatch(workflow_on(scripted(workdir)))(tmp_path, 60)
     wait_until(lambda: ct.get_result(dispatch_id).get_node_result(0)["progress"] == "1 of 2 bytes")
     assert ct.cancel(dispatch_id)
-    ct.get_result(dispatch_id, wait=True, timeout=10)
+    ct.get_result(dispatch_id, wait=True, timeout=60)
     assert "cancel ['dispatch_id', 'node_id']" in calls(workdir)
 
 
@@ -150,7 +150,7 @@ def test_a_dispatcher_of_another_environment_says_which_and_a_new_one_takes_its_
 
     assert stop_dispatcher(find_home())
     again = ct.redispatch(result.dispatch_id)()
-    assert ct.get_result(again, wait=True, timeout=20).result == "done"
+    assert ct.get_result(again, wait=True, timeout=60).result == "done"
 
 
 def test_a_hook_may_cancel_its_own_task(home: Path, tmp_path: Path, workdir: Path) -> None:
@@ -170,5 +170,5 @@ def test_an_executor_that_was_never_needed_is_never_made(
     ct.cancel(dispatch_id)
     stops.leave("before-pickle")
 
-    assert ct.get_result(dispatch_id, wait=True, timeout=10).status == Status.CANCELLED
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).status == Status.CANCELLED
     assert list(workdir.iterdir()) == []

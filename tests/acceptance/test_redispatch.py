@@ -88,9 +88,9 @@ def notes(tmp_path: Path) -> Path:
 def test_a_cancelled_dispatch_is_taken_up_where_it_stopped(home: Path, notes: Path, width: int) -> None:
     command = [sys.executable, "-c", SCRIPT, str(notes), str(width)]
     dispatch_id = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    wait_until(lambda: (notes / "held.begun").exists() and (notes / f"a{width // 2}").exists(), 60)
+    wait_until(lambda: (notes / "held.begun").exists() and (notes / f"a{width // 2}").exists())
     ct.cancel(dispatch_id)
-    cancelled = ct.get_result(dispatch_id, wait=True, timeout=30)
+    cancelled = ct.get_result(dispatch_id, wait=True, timeout=60)
     before = calls(notes)
     new_id = ct.redispatch(dispatch_id, replace_electrons={"slow": lambda folder, name, value: -1})()
     result = ct.get_result(new_id, wait=True, timeout=60)
@@ -109,7 +109,7 @@ def test_a_cancelled_dispatch_is_taken_up_where_it_stopped(home: Path, notes: Pa
 
 def test_new_arguments_run_what_they_reach(home: Path, notes: Path) -> None:
     dispatch_id = ct.dispatch_sync(sums)(str(notes), 1, 2).dispatch_id
-    result = ct.get_result(ct.redispatch(dispatch_id)(str(notes), 1, 5), wait=True, timeout=20)
+    result = ct.get_result(ct.redispatch(dispatch_id)(str(notes), 1, 5), wait=True, timeout=60)
 
     assert result.result == [2, 6]
     assert calls(notes) == {"x": 1, "y": 2, "add": 3}
@@ -119,7 +119,7 @@ def test_new_arguments_run_what_they_reach(home: Path, notes: Path) -> None:
 def test_a_replaced_electron_runs_with_all_that_needs_it(home: Path, notes: Path) -> None:
     dispatch_id = ct.dispatch_sync(sums)(str(notes), 1, 2).dispatch_id
     new_id = ct.redispatch(dispatch_id, replace_electrons={"add": lambda folder, x, y: x * 100})()
-    result = ct.get_result(new_id, wait=True, timeout=20)
+    result = ct.get_result(new_id, wait=True, timeout=60)
 
     assert result.result == [100, 200]
     assert calls(notes) == {"x": 1, "y": 1, "add": 2}
@@ -127,19 +127,19 @@ def test_a_replaced_electron_runs_with_all_that_needs_it(home: Path, notes: Path
 
 def test_an_electron_is_replaced_in_a_sublattice_too(home: Path, notes: Path) -> None:
     dispatch_id = ct.dispatch_sync(outer)(str(notes), 1).dispatch_id
-    result = ct.get_result(ct.redispatch(dispatch_id)(), wait=True, timeout=20)
+    result = ct.get_result(ct.redispatch(dispatch_id)(), wait=True, timeout=60)
     assert result.result == [2, 1]
     assert calls(notes) == {"inner": 1, "outer": 1}
 
     new_id = ct.redispatch(dispatch_id, replace_electrons={"note": lambda folder, name, x: 10})()
-    assert ct.get_result(new_id, wait=True, timeout=20).result == [11, 10]
+    assert ct.get_result(new_id, wait=True, timeout=60).result == [11, 10]
 
 
 def test_nothing_is_reused_where_that_is_not_wanted(home: Path, notes: Path) -> None:
     dispatch_id = ct.dispatch_sync(sums)(str(notes), 1, 2).dispatch_id
     new_id = ct.redispatch(dispatch_id, reuse_previous_results=False)()
 
-    assert ct.get_result(new_id, wait=True, timeout=20).result == [2, 3]
+    assert ct.get_result(new_id, wait=True, timeout=60).result == [2, 3]
     assert calls(notes) == {"x": 2, "y": 2, "add": 4}
 
 
@@ -149,7 +149,7 @@ def test_large_outputs_are_shared_and_survive(home: Path, notes: Path) -> None:
     with pytest.raises(GraphError, match="cannot be called like this"):
         ct.redispatch(dispatch_id)(1, 2, 3, 4)
 
-    result = ct.get_result(ct.redispatch(dispatch_id)(), wait=True, timeout=20)
+    result = ct.get_result(ct.redispatch(dispatch_id)(), wait=True, timeout=60)
     assert result.get_node_result(0)["output"] == bytes(200_000)
     assert calls(notes) == {"x": 1, "y": 1, "add": 4}
 
@@ -192,7 +192,7 @@ def test_what_did_not_complete_is_not_reused(home: Path, notes: Path) -> None:
         return [note(folder, "n", 1), fails_once(folder)]
 
     failed = ct.dispatch_sync(workflow)(str(notes))
-    result = ct.get_result(ct.redispatch(failed.dispatch_id)(), wait=True, timeout=20)
+    result = ct.get_result(ct.redispatch(failed.dispatch_id)(), wait=True, timeout=60)
 
     assert failed.status == Status.FAILED
     assert result.status == Status.COMPLETED

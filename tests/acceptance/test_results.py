@@ -100,7 +100,7 @@ def test_an_error_with_half_a_character_is_kept(home: Path) -> None:
     def workflow():
         return fail()
 
-    result = ct.get_result(ct.dispatch(workflow)(), wait=True, timeout=5)
+    result = ct.get_result(ct.dispatch(workflow)(), wait=True, timeout=60)
     assert result.status == Status.FAILED
     assert r"ValueError: no such file: \udc80.txt" in result.get_node_result(0)["error"]
 

@@ -241,7 +241,7 @@ def test_names_that_cannot_be_stored_are_written_otherwise(home: Path) -> None:
     def outer():
         return inner()
 
-    result = ct.get_result(ct.dispatch(outer)(), wait=True, timeout=5)
+    result = ct.get_result(ct.dispatch(outer)(), wait=True, timeout=60)
     child = result.get_node_result(0)["sublattice_result"]
 
     assert result.result == ("half: \udc80",)

@@ -56,7 +56,7 @@ def dispatch(backend: Path, folder: Path, task: Any = quick, **options: Any) -> 
 
 
 def end(dispatch_id: str) -> ct.Result:
-    return ct.get_result(dispatch_id, wait=True, timeout=20)
+    return ct.get_result(dispatch_id, wait=True, timeout=60)
 
 
 @pytest.mark.parametrize("hook", ["upload", "provision", "run", "fetch"])
@@ -163,7 +163,7 @@ def test_a_hook_knows_how_many_jobs_like_its_own_are_coming(home: Path, backend:
     def workflow(folder):
         return [quick(folder, f"task {n}") for n in range(5)]
 
-    result = ct.get_result(ct.dispatch(workflow)(backend.parent), wait=True, timeout=30)
+    result = ct.get_result(ct.dispatch(workflow)(backend.parent), wait=True, timeout=60)
     order = [line.split()[0] for line in (backend / "calls").read_text().splitlines()]
 
     assert result.status == Status.COMPLETED

@@ -51,7 +51,7 @@ def usage(dispatch_id: str) -> list[Usage]:
 
 
 def end(dispatch_id: str) -> ct.Result:
-    return ct.get_result(dispatch_id, wait=True, timeout=20)
+    return ct.get_result(dispatch_id, wait=True, timeout=60)
 
 
 def test_an_estimate_is_seen_while_it_runs_and_what_was_billed_when_it_has_ended(home: Path, backend: Path) -> None:

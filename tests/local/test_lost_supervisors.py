@@ -76,7 +76,7 @@ class Running:
         return ct.get_result(self.id).get_node_result(0)
 
     def finished(self) -> ct.Result:
-        return ct.get_result(self.id, wait=True, timeout=20)
+        return ct.get_result(self.id, wait=True, timeout=60)
 
     def kill(self, *pids: int) -> None:
         # Both or none: neither comes to see that the other is gone.

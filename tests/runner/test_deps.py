@@ -135,7 +135,7 @@ def test_a_cancel_ends_what_goes_with_a_task(home: Path, tmp_path: Path, where: 
     pid = int(note.read_text())
     assert alive(pid)
     assert ct.cancel(dispatch_id)
-    assert ct.get_result(dispatch_id, wait=True, timeout=10).status == Status.CANCELLED
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).status == Status.CANCELLED
     assert not alive(pid)
 
 
@@ -164,7 +164,7 @@ def test_the_packages_of_a_task_that_is_ended_are_removed(
     else:
         os.kill(int(pid), signal.SIGKILL)
 
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
     assert result.status == (Status.CANCELLED if end == "cancel" else Status.FAILED)
     assert list(temporary.glob("deps-pip*")) == []
 

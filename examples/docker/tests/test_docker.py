@@ -86,7 +86,7 @@ def test_a_container_that_was_killed_from_outside_says_so(
     dispatch_id = ct.dispatch(workflow)()
     wait_until(lambda: ct.get_result(dispatch_id).get_node_result(0)["job_handle"])
     client.containers.get(ct.get_result(dispatch_id).get_node_result(0)["job_handle"]).kill()
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == "FAILED"
     assert "Exited (137)" in result.get_node_result(0)["error"]

@@ -27,7 +27,7 @@ def executor(options: dict[str, Any], home: Path) -> AWSBatchExecutor:
 def check_cancelled(aws: Aws, dispatch_id: str, executor: AWSBatchExecutor, seconds: float = 60.0) -> None:
     assert work.end(dispatch_id, seconds).status == Status.CANCELLED
     # The container of a job that must not begin may still come: it sees that, and ends.
-    work.wait_until(lambda: aws.processes.by_job() == {}, 20)
+    work.wait_until(lambda: aws.processes.by_job() == {})
     assert aws.objects(executor.s3_bucket_name) == []
 
 
@@ -69,7 +69,7 @@ def test_a_child_of_an_array_ends_and_its_siblings_go_on(
         work.until_begun(tmp_path, 4)
 
     assert ct.cancel(dispatch_id, first)
-    work.wait_until(lambda: work.node(dispatch_id, first)["status"] == Status.CANCELLED, 20)
+    work.wait_until(lambda: work.node(dispatch_id, first)["status"] == Status.CANCELLED)
     (tmp_path / "go").touch()
     work.end(dispatch_id)
     statuses = {work.node(dispatch_id, node_id)["status"] for node_id in others}
@@ -191,7 +191,7 @@ def test_many_end_though_aws_takes_few_orders(
     for dispatch_id in dispatch_ids:
         ct.cancel(dispatch_id)
 
-    work.wait_until(lambda: aws.calls()["TerminateJobs" if bulk else "TerminateJob"] > 3, 60)
+    work.wait_until(lambda: aws.calls()["TerminateJobs" if bulk else "TerminateJob"] > 3)
     kill_dispatcher(home)
     assert {work.end(dispatch_id, 200).status for dispatch_id in dispatch_ids} == {Status.CANCELLED}
     print(

@@ -17,7 +17,6 @@ from covalent_core_awsbatch import AWSBatchExecutor
 class TestWithARole(ExecutorSuite):
     """The containers are processes of this machine, in namespaces of their own; the bucket is looked at besides."""
 
-    patience = 40.0
     look_seconds = 2.5
     reports_results = True
     reports_output = True

@@ -71,7 +71,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
 
     try:
         try:
-            work.wait_until(docker.is_up, 30)
+            work.wait_until(docker.is_up)
         except AssertionError:
             pytest.skip(f"dockerd does not start here: {(folder / 'log').read_text()[-500:]}")
 

@@ -143,6 +143,6 @@ def test_a_job_that_aws_has_forgotten_keeps_its_result(
     work.until_begun(tmp_path)
     kill_dispatcher(home)
     (tmp_path / "go").touch()
-    work.wait_until(lambda: not aws.processes.by_job(), 30)
+    work.wait_until(lambda: not aws.processes.by_job())
 
     assert work.end(dispatch_id).result == "all"

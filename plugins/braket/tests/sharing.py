@@ -59,5 +59,5 @@ def start(folder: Path) -> int:
 
     holding = os.open(folder / "users", os.O_WRONLY)
     os.close(both)
-    wait_until(lambda: (folder / "where").read_text().endswith("\n"), 60)
+    wait_until(lambda: (folder / "where").read_text().endswith("\n"))
     return holding

@@ -65,11 +65,11 @@ def end(dispatch_id: str) -> ct.Result:
 
 
 def until_waiting(dispatch_id: str, text: str) -> None:
-    wait_until(lambda: text in str(node(dispatch_id)["waiting"]), 40)
+    wait_until(lambda: text in str(node(dispatch_id)["waiting"]))
 
 
 def until_created(account: Account, count: int = 1) -> None:
-    wait_until(lambda: len(account.tasks()) == count, 60)
+    wait_until(lambda: len(account.tasks()) == count)
 
 
 def test_a_circuit_is_a_quantum_task_and_its_result_the_output(account, far, tmp_path) -> None:
@@ -117,7 +117,7 @@ def test_a_task_in_the_queue_says_its_place_and_is_cancelled(account, far) -> No
 def test_what_a_device_brings_to_its_end_is_waited_for(account, far) -> None:
     account.turn(task_run_seconds=6.0, running_tasks_complete=True)
     dispatch_id = dispatch(BraketExecutor(**{**far, "device": ARIA}), E.bell)
-    wait_until(lambda: account.tasks("RUNNING"), 40)
+    wait_until(lambda: account.tasks("RUNNING"))
     ct.cancel(dispatch_id)
 
     assert node(dispatch_id)["status"] == Status.CANCELLING
@@ -190,10 +190,10 @@ def test_a_function_whose_dispatcher_has_died_ends_and_begins_again(account, far
         return Circuit().h(0)
 
     dispatch_id = dispatch(BraketExecutor(**far), slow, str(tmp_path))
-    wait_until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text(), 40)
+    wait_until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text())
     kill_dispatcher(home)
     pid = int((tmp_path / "begun").read_text())
-    wait_until(lambda: not alive(pid), 40)
+    wait_until(lambda: not alive(pid))
 
     assert end(dispatch_id).status == Status.COMPLETED
     assert len(account.tasks()) == 1
@@ -268,7 +268,7 @@ def test_cancelled_members_of_a_list_are_not_sent_again(account, far) -> None:
     dispatch_id = ct.dispatch(workflow)()
     until_created(account, 10)
     ct.cancel(dispatch_id, [0, 4, 9])
-    wait_until(lambda: len(account.tasks("CANCELLED")) == 3, 40)
+    wait_until(lambda: len(account.tasks("CANCELLED")) == 3)
     account.turn(hold_tasks=False)
     result = end(dispatch_id)
     ended = [result.get_node_result(number)["status"] for number in range(10)]
@@ -282,7 +282,7 @@ def test_where_one_of_a_list_has_failed_no_other_stays(account, far) -> None:
     account.turn(hold_tasks=True)
     dispatch_id = dispatch(BraketExecutor(**far), E.flips, 3)
     until_created(account, 3)
-    wait_until(lambda: node(dispatch_id)["job_handle"], 40)
+    wait_until(lambda: node(dispatch_id)["job_handle"])
     first = node(dispatch_id)["job_handle"].split()[0]
     account.client("braket").cancel_quantum_task(quantumTaskArn=first, clientToken="by-hand")
 

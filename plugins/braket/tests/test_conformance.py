@@ -21,7 +21,6 @@ from covalent_core_braket import BraketExecutor
 class TestHybridJobs(ExecutorSuite):
     """Containers are processes of this machine, which the endpoint starts as Amazon does: none is sent a signal."""
 
-    patience = 60.0
     look_seconds = 3.0
     reports_results = True
     reports_output = True

@@ -114,7 +114,7 @@ def test_a_node_says_what_its_tasks_on_a_qpu_cost(account, far, home, tmp_path) 
     far = {**far, "workdir": str(tmp_path / "work")}
     dispatch_id = dispatch(BraketExecutor(device=ARIA, **far), E.flips, 2)
     words = "2 quantum tasks and 200 shots on Aria-1"
-    wait_until(lambda: usage(dispatch_id) == [Usage("estimate", Decimal("6.60"), "USD", text=words)], 40)
+    wait_until(lambda: usage(dispatch_id) == [Usage("estimate", Decimal("6.60"), "USD", text=words)])
     account.turn(hold_tasks=False)
     result = ct.get_result(dispatch_id, wait=True)
 
@@ -126,7 +126,7 @@ def test_a_node_says_what_its_tasks_on_a_qpu_cost(account, far, home, tmp_path) 
 def test_a_task_that_a_qpu_brings_to_its_end_is_billed_though_it_is_cancelled(account, far, home, tmp_path) -> None:
     account.turn(task_run_seconds=4.0, running_tasks_complete=True)
     dispatch_id = dispatch(BraketExecutor(device=ARIA, **far, workdir=str(tmp_path / "work")), E.bell)
-    wait_until(lambda: account.tasks("RUNNING"), 40)
+    wait_until(lambda: account.tasks("RUNNING"))
     ct.cancel(dispatch_id)
 
     assert ct.get_result(dispatch_id, wait=True).status == ct.Status.CANCELLED
@@ -137,7 +137,7 @@ def test_a_node_says_what_a_simulator_costs(account, far, home, tmp_path) -> Non
     account.turn(hold_tasks=True)
     dispatch_id = dispatch(BraketExecutor(device=SV1, **far, workdir=str(tmp_path / "work")), E.bell)
     rate = "at most 0.0750 USD a minute (SV1, 3 s at least for each quantum task)"
-    wait_until(lambda: list(map(str, usage(dispatch_id))) == [rate], 40)
+    wait_until(lambda: list(map(str, usage(dispatch_id))) == [rate])
     account.turn(hold_tasks=False)
     ct.get_result(dispatch_id, wait=True)
 
@@ -147,7 +147,7 @@ def test_a_node_says_what_a_simulator_costs(account, far, home, tmp_path) -> Non
 def test_a_cancelled_task_of_a_simulator_has_an_unknown_cost(account, far, home, tmp_path) -> None:
     account.turn(hold_tasks=True)
     dispatch_id = dispatch(BraketExecutor(device=SV1, **far, workdir=str(tmp_path / "work")), E.bell)
-    wait_until(lambda: account.tasks(), 40)
+    wait_until(lambda: account.tasks())
     ct.cancel(dispatch_id)
     ct.get_result(dispatch_id, wait=True)
 
@@ -159,7 +159,7 @@ def test_a_node_says_what_its_hybrid_job_costs(account, hybrid, home) -> None:
     account.turn(hold_jobs=True)
     dispatch_id = dispatch(BraketExecutor(**hybrid), len, "a")
     rate = "at most 0.0019 USD a minute (ml.m5.large, without quantum tasks)"
-    wait_until(lambda: list(map(str, usage(dispatch_id))) == [rate], 40)
+    wait_until(lambda: list(map(str, usage(dispatch_id))) == [rate])
     account.turn(hold_jobs=False)
     result = ct.get_result(dispatch_id, wait=True)
 

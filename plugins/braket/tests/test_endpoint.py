@@ -119,7 +119,7 @@ def request(
 
 def end_of(account: Account, name: str = "a-job") -> dict[str, Any]:
     """Wait for the end of a job, and return the truth about it."""
-    wait_until(lambda: found(account, name)["status"] in ("COMPLETED", "FAILED", "CANCELLED"), 30)
+    wait_until(lambda: found(account, name)["status"] in ("COMPLETED", "FAILED", "CANCELLED"))
     return found(account, name)
 
 
@@ -135,7 +135,7 @@ def result_of(account: Account, braket: Any, code: str | bytes, **fields: Any) -
 
 def note_in(folder: Path) -> dict[str, Any]:
     """Wait for what waiting code has to say: its environment, and its process id."""
-    wait_until((folder / "note").exists, 30)
+    wait_until((folder / "note").exists)
     said: dict[str, Any] = json.loads((folder / "note").read_text())
     return said
 
@@ -254,7 +254,7 @@ def test_a_cancel_is_told_to_nobody_and_leaves_nobody(
     arn = braket.create_job(**request(account, waiting))["jobArn"]
     pid = note_in(tmp_path)["pid"]
     # The container, what runs first in it, the code and what that has started.
-    wait_until(lambda: len(account.processes(arn)) == 4, 10)
+    wait_until(lambda: len(account.processes(arn)) == 4)
 
     assert braket.cancel_job(jobArn=arn)["cancellationStatus"] == "CANCELLING"
     assert end_of(account)["status"] == "CANCELLED"
@@ -341,7 +341,7 @@ def test_credentials_of_a_role_end(account: Account, braket: Any, waiting: str, 
     keys = {"aws_access_key_id": given["AccessKeyId"], "aws_secret_access_key": given["SecretAccessKey"]}
     inside = boto3.client("braket", endpoint_url=account.braket, **keys, aws_session_token=given["Token"], config=ONCE)
     assert inside.search_jobs(filters=[])["jobs"][0]["jobName"] == "a-job"
-    wait_until(lambda: "ExpiredTokenException" in error_of(inside.search_jobs, filters=[]), 10)
+    wait_until(lambda: "ExpiredTokenException" in error_of(inside.search_jobs, filters=[]))
 
 
 def error_of(call: Callable[..., Any], **fields: Any) -> str:
@@ -389,7 +389,7 @@ def test_calls_are_counted_as_amazon_does(account: Account, braket: Any) -> None
     assert text == "Rate exceeded"
     assert account.calls()["CreateJob"] == 6
     account.turn(speed=1000)
-    wait_until(lambda: not error_of(braket.create_job, **wanted, clientToken="the-same"), 10)
+    wait_until(lambda: not error_of(braket.create_job, **wanted, clientToken="the-same"))
 
 
 def test_twenty_tasks_are_cancelled_at_once_and_no_more(account: Account, braket: Any) -> None:
@@ -499,7 +499,7 @@ def test_a_token_makes_one_job(account: Account, braket: Any) -> None:
 
     assert first == second
     assert "other parameters" in refused("ConflictException", braket.create_job, **other, clientToken="a-token")
-    wait_until(lambda: braket.create_job(**wanted, clientToken="a-token")["jobArn"] != first, 10)
+    wait_until(lambda: braket.create_job(**wanted, clientToken="a-token")["jobArn"] != first)
     assert len(account.jobs()) == 2
 
 
@@ -537,7 +537,7 @@ def test_a_request_arrives_late(account: Account, braket: Any) -> None:
         braket.create_job(**request(account))
 
     assert account.jobs() == []
-    wait_until(account.jobs, 10)
+    wait_until(account.jobs)
 
 
 def test_an_answer_does_not_come(account: Account) -> None:
@@ -559,13 +559,13 @@ def test_searching_knows_what_was_true(account: Account, braket: Any) -> None:
     assert braket.get_job(jobArn=arn)["status"]
     assert braket.search_jobs(filters=by_name)["jobs"] == []
     end_of(account)
-    wait_until(lambda: [job["status"] for job in braket.search_jobs(filters=by_name)["jobs"]] == ["COMPLETED"], 10)
+    wait_until(lambda: [job["status"] for job in braket.search_jobs(filters=by_name)["jobs"]] == ["COMPLETED"])
 
 
 def test_pages_and_filters(account: Account, braket: Any) -> None:
     account.turn(hold_tasks=True, page_size=2)
     arns = {braket.create_quantum_task(**task(account))["quantumTaskArn"] for _ in range(5)}
-    wait_until(lambda: set(statuses(account)) == {"QUEUED"}, 10)
+    wait_until(lambda: set(statuses(account)) == {"QUEUED"})
     wanted = [{"name": "status", "operator": "EQUAL", "values": ["QUEUED"]}]
     pages = list(braket.get_paginator("search_quantum_tasks").paginate(filters=wanted))
 
@@ -614,7 +614,7 @@ def test_the_tasks_of_a_cancelled_job_stay(account: Account, braket: Any) -> Non
         "        time.sleep(0.05)\n"
     )
     arn = braket.create_job(**request(account, code))["jobArn"]
-    wait_until(lambda: len(account.tasks()) >= 2, 30)
+    wait_until(lambda: len(account.tasks()) >= 2)
     braket.cancel_job(jobArn=arn)
     before = len(account.tasks())
     assert end_of(account)["status"] == "CANCELLED"
@@ -642,18 +642,18 @@ def test_a_job_token_is_worth_nothing_without_its_job(
 def test_what_a_qpu_has_begun_it_completes(account: Account, braket: Any, device: str, ends: str) -> None:
     account.turn(task_run_seconds=0.4)
     arn = braket.create_quantum_task(**task(account, device))["quantumTaskArn"]
-    wait_until(lambda: statuses(account) == ["RUNNING"], 20)
+    wait_until(lambda: statuses(account) == ["RUNNING"])
     braket.cancel_quantum_task(quantumTaskArn=arn)
 
     assert braket.get_quantum_task(quantumTaskArn=arn)["status"] == "CANCELLING"
-    wait_until(lambda: statuses(account) == [ends], 10)
+    wait_until(lambda: statuses(account) == [ends])
     assert ends in refused("ConflictException", braket.cancel_quantum_task, quantumTaskArn=arn)
 
 
 def test_a_task_fails_with_a_reason(account: Account, braket: Any) -> None:
     account.turn(task_failure="The device has overheated.")
     arn = braket.create_quantum_task(**task(account))["quantumTaskArn"]
-    wait_until(lambda: statuses(account) == ["FAILED"], 20)
+    wait_until(lambda: statuses(account) == ["FAILED"])
     shown = braket.get_quantum_task(quantumTaskArn=arn)
 
     assert shown["failureReason"] == "The device has overheated."
@@ -665,7 +665,7 @@ def test_a_program_set_that_has_failed_has_results(account: Account) -> None:
     programs = ProgramSet([BELL, BELL], shots_per_executable=10).to_ir().json()
     west = account.client("braket", region="us-west-1", config=ONCE)
     west.create_quantum_task(**task(account, devices.ANKAA, action=programs, shots=20))
-    wait_until(lambda: statuses(account) == ["FAILED"], 20)
+    wait_until(lambda: statuses(account) == ["FAILED"])
     place = account.tasks()[0]["outputS3Directory"]
     body = account.client("s3").get_object(Bucket=account.bucket, Key=f"{place}/results.json")["Body"].read()
     result = ProgramSetQuantumTaskResult.from_object(ProgramSetTaskResult.parse_raw(body))
@@ -698,14 +698,14 @@ def test_a_closed_device_has_a_queue(account: Account, braket: Any) -> None:
     opens = time.time() + 3600
     account.set_device(devices.ARIA, open=False, reason="OUTSIDE_AVAILABILITY_WINDOW", reason_ends=opens, queued=2)
     arn = braket.create_quantum_task(**task(account, devices.ARIA))["quantumTaskArn"]
-    wait_until(lambda: statuses(account) == ["QUEUED"], 10)
+    wait_until(lambda: statuses(account) == ["QUEUED"])
     shown = braket.get_device(deviceArn=devices.ARIA)
 
     assert shown["deviceStatus"] == "ONLINE"
     assert shown["deviceStatusReason"]["estimatedEndAt"].timestamp() == pytest.approx(opens, abs=1)
     assert braket.get_quantum_task(quantumTaskArn=arn)["queueInfo"]["position"] == "3"
     account.set_device(devices.ARIA, open=True)
-    wait_until(lambda: statuses(account) == ["COMPLETED"], 20)
+    wait_until(lambda: statuses(account) == ["COMPLETED"])
 
 
 def test_devices_are_in_their_regions(account: Account, braket: Any) -> None:
@@ -738,11 +738,11 @@ def test_it_ends_with_its_last_user_and_so_does_all_that_it_runs(tmp_path: Path,
 
         account = first.account()
         arn = account.client("braket").create_job(**request(account, waiting))["jobArn"]
-        wait_until(lambda: len(account.processes(arn)) == 4, 30)
+        wait_until(lambda: len(account.processes(arn)) == 4)
         running = account.processes(arn)
 
-    wait_until(lambda: not any(map(alive, running)), 10)
-    wait_until(lambda: not answers(first.braket), 10)
+    wait_until(lambda: not any(map(alive, running)))
+    wait_until(lambda: not answers(first.braket))
 
 
 def answers(address: str) -> bool:
@@ -761,11 +761,11 @@ def test_it_ends_with_who_started_it(waiting: str) -> None:
         with running_endpoint() as own:
             account = own.account()
             arn = account.client("braket").create_job(**request(account, waiting))["jobArn"]
-            wait_until(lambda: len(account.processes(arn)) == 4, 30)
+            wait_until(lambda: len(account.processes(arn)) == 4)
             os.write(writer, json.dumps(account.processes(arn)).encode())
             signal.pause()
 
     running = json.loads(os.read(reader, 4096))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    wait_until(lambda: not any(map(alive, running)), 10)
+    wait_until(lambda: not any(map(alive, running)))

@@ -83,7 +83,7 @@ def test_what_is_asked_for_is_what_the_options_say(account, options) -> None:
         tags={"team": "blue"},
     )
     dispatch_id = dispatch(executor, lambda: 1)
-    wait_until(account.jobs, 40)
+    wait_until(account.jobs)
     (job,) = account.jobs()
     name = job["jobName"]
     location = f"s3://{account.bucket}/{account.access_key}/{name}"
@@ -300,9 +300,9 @@ def test_ten_jobs_under_the_quotas(account, options, tmp_path) -> None:
 def test_a_job_that_is_held_back_is_cancelled_without_a_call(account, options) -> None:
     account.turn(concurrent_jobs=1, hold_jobs=True)
     first = dispatch(BraketExecutor(**options), lambda: 1)
-    wait_until(account.jobs, 40)
+    wait_until(account.jobs)
     dispatch_id = dispatch(BraketExecutor(**options), lambda: 1)
-    wait_until(lambda: "takes no further job" in str(node(dispatch_id)["waiting"]), 40)
+    wait_until(lambda: "takes no further job" in str(node(dispatch_id)["waiting"]))
     asked = account.calls()["CreateJob"]
     ct.cancel(dispatch_id)
 
@@ -398,7 +398,7 @@ def test_a_cancelled_job_is_cancelled_at_braket(account, options) -> None:
         time.sleep(300)
 
     dispatch_id = dispatch(BraketExecutor(**options), sleep)
-    wait_until(lambda: node(dispatch_id)["stdout"] == "deaf\n", 40)
+    wait_until(lambda: node(dispatch_id)["stdout"] == "deaf\n")
     ct.cancel(dispatch_id)
     result = end(dispatch_id)
 
@@ -416,7 +416,7 @@ def test_what_a_task_had_written_is_there_though_its_container_was_killed(accoun
         time.sleep(300)
 
     dispatch_id = dispatch(BraketExecutor(**options), write)
-    wait_until(lambda: node(dispatch_id)["stdout"] == "so far\n", 40)
+    wait_until(lambda: node(dispatch_id)["stdout"] == "so far\n")
     braket = account.client("braket")
     braket.cancel_job(jobArn=node(dispatch_id)["job_handle"])
     result = end(dispatch_id)
@@ -441,7 +441,7 @@ def test_what_a_member_of_a_pack_has_returned_survives_its_container(account, op
         ct.electron(second)()
 
     dispatch_id = ct.dispatch(workflow)()
-    wait_until(lambda: node(dispatch_id, 1)["stdout"] == "second\n", 40)
+    wait_until(lambda: node(dispatch_id, 1)["stdout"] == "second\n")
     account.client("braket").cancel_job(jobArn=node(dispatch_id)["job_handle"])
     result = end(dispatch_id)
 
@@ -452,7 +452,7 @@ def test_what_a_member_of_a_pack_has_returned_survives_its_container(account, op
 def test_a_job_in_the_queue_is_cancelled_without_its_grace_period(account, options) -> None:
     account.turn(hold_jobs=True)
     dispatch_id = dispatch(BraketExecutor(**{**options, "grace": 300.0}), lambda: 1)
-    wait_until(lambda: "it waits for its turn" in str(node(dispatch_id)["waiting"]), 40)
+    wait_until(lambda: "it waits for its turn" in str(node(dispatch_id)["waiting"]))
     ct.cancel(dispatch_id)
 
     assert end(dispatch_id).status == Status.CANCELLED
@@ -462,7 +462,7 @@ def test_a_job_in_the_queue_is_cancelled_without_its_grace_period(account, optio
 def test_an_order_to_end_that_is_refused_is_looked_at_again(account, options) -> None:
     account.turn(hold_jobs=True)
     dispatch_id = dispatch(BraketExecutor(**options), lambda: 1)
-    wait_until(lambda: node(dispatch_id)["job_handle"], 40)
+    wait_until(lambda: node(dispatch_id)["job_handle"])
     account.fail(Fault("CancelJob", "ConflictException", accepted=True))
     ct.cancel(dispatch_id)
 

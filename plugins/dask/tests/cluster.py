@@ -69,7 +69,7 @@ class Cluster:
     def wait_for_workers(self, count: int) -> None:
         """Return when so many workers are there, and no more."""
         with self.client() as client:
-            wait_until(lambda: len(client.nthreads()) == count, 60)
+            wait_until(lambda: len(client.nthreads()) == count)
 
     def worker_pids(self) -> dict[str, int]:
         """Return the processes of the workers themselves, by name."""

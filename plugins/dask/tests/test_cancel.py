@@ -60,7 +60,7 @@ def test_a_task_waits_in_words(own_cluster, home, tmp_path) -> None:
     cluster.start_scheduler()
     work = Work(tmp_path / "a", cluster.address, resources={"GPU": 1})
     dispatch_id = work.start()
-    wait_until(lambda: "a Dask worker that has what it asks for" in waiting(dispatch_id), 30)
+    wait_until(lambda: "a Dask worker that has what it asks for" in waiting(dispatch_id))
     cluster.start_worker("plain")
     cluster.start_worker("gpu", "--resources", "GPU=1")
     work.until_begun()
@@ -85,7 +85,7 @@ def test_a_workflow_with_the_executor_of_the_configuration_is_stopped(scheduler,
         task_3(res_2)
 
     dispatch_id = ct.dispatch(workflow)(5)
-    wait_until(lambda: ticks.exists() and len(set(ticks.read_text().split())) == 11, 60)
+    wait_until(lambda: ticks.exists() and len(set(ticks.read_text().split())) == 11)
     processes = [int(pid) for pid in set(ticks.read_text().split())]
     assert ct.cancel(dispatch_id)
     result = ct.get_result(dispatch_id, wait=True, timeout=60)
@@ -155,7 +155,7 @@ def test_when_all_who_would_know_were_killed_nothing_is_confirmed(scheduler, hom
         ct.cancel(dispatch_id)
 
     words = "whether it has left others is not known"
-    wait_until(lambda: words in waiting(dispatch_id) + str(node(dispatch_id)["cancelling"]), 30)
+    wait_until(lambda: words in waiting(dispatch_id) + str(node(dispatch_id)["cancelling"]))
     assert ct.get_result(dispatch_id).status == (Status.CANCELLING if cancel else Status.RUNNING)
     # What can be found is ended all the same.
     wait_until(lambda: not any(map(alive, work.processes())))

@@ -16,7 +16,6 @@ from covalent_core_dask import DaskExecutor
 class TestOnACluster(ExecutorSuite):
     """The workers are on this machine, so the probes of the suite see what is there."""
 
-    patience = 40.0
     reports_results = True
     reports_output = True
 
@@ -41,7 +40,6 @@ class TestOnACluster(ExecutorSuite):
 class TestInTheDispatcher(ExecutorSuite):
     """Scheduler, worker and guardians end with the dispatcher; the jobs do not."""
 
-    patience = 40.0
     reports_results = True
     reports_output = True
 

@@ -48,7 +48,7 @@ def test_where_no_worker_answers_it_follows_an_order_in_a_file(cluster, home, tm
     work.until_begun()
     cluster.kill("first")
     cluster.start_worker("second", host="second-host")
-    wait_until(lambda: "no Dask worker answers" in waiting(dispatch_id), 60)
+    wait_until(lambda: "no Dask worker answers" in waiting(dispatch_id))
     assert ct.get_result(dispatch_id).status == Status.RUNNING
     assert ct.cancel(dispatch_id)
     work.check_cancelled(dispatch_id)
@@ -62,7 +62,7 @@ def test_a_lease_ends_what_hears_nothing_any_more(cluster, home, tmp_path) -> No
     time.sleep(2.0)
     assert len(work.living()) == 2
     kill_dispatcher(home)
-    wait_until(lambda: not work.living(), 30)
+    wait_until(lambda: not work.living())
     result = work.end(dispatch_id)
     assert result.status == Status.FAILED
     assert "the dispatcher has not been heard for 1 s" in result.get_node_result(0)["error"]

@@ -23,7 +23,7 @@ def test_a_large_value_between_two_tasks_is_never_read_by_the_dispatcher(schedul
 
     dispatch_id = ct.dispatch(workflow)(str(work.notes))
     work.until_begun()
-    wait_until(lambda: measured(dispatch_id), 60)
+    wait_until(lambda: measured(dispatch_id))
     (dispatcher,) = dispatchers_of(home)
     assert sum(moved(dispatcher).values()) < 20 * 2**20
     work.go()

@@ -61,7 +61,7 @@ class Cluster:
         order = self.folder / "order"
         order.with_suffix(".part").write_text(word)
         order.with_suffix(".part").rename(order)
-        wait_until(lambda: not order.exists(), 40)
+        wait_until(lambda: not order.exists())
         assert alive(self.keeper), f"the cluster has ended: {self._log.read_text()}"
 
     def jobs(self, folder: Path | None = None) -> dict[str, tuple[str, str]]:
@@ -117,7 +117,7 @@ def shared_cluster(folder: Path, *, hurried: bool = False) -> Iterator[Cluster]:
             yield cluster
         finally:
             fcntl.lockf(users, fcntl.LOCK_UN)
-            wait_until(lambda: not alive(cluster.keeper) or is_used(folder), 40)
+            wait_until(lambda: not alive(cluster.keeper) or is_used(folder))
 
 
 def keep(folder: Path, options: list[str]) -> None:
@@ -130,6 +130,6 @@ def keep(folder: Path, options: list[str]) -> None:
         subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=True)
 
     with suppress(AssertionError):
-        wait_until(lambda: (folder / "place").exists() or (folder / "failed").exists(), 60)
+        wait_until(lambda: (folder / "place").exists() or (folder / "failed").exists())
 
     assert (folder / "place").exists(), f"no cluster has started: {(folder / 'keeper.log').read_text()}"

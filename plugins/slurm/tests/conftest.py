@@ -104,7 +104,7 @@ def crowded_cluster(third_slurm: Cluster, tmp_path: Path, monkeypatch: pytest.Mo
 
 def check_that_none_is_left(slurm: Cluster, folder: Path) -> None:
     try:
-        wait_until(lambda: not slurm.living(folder), 60)
+        wait_until(lambda: not slurm.living(folder))
     except AssertionError:
         left = slurm.living(folder)
         slurm.run("scancel", *left)

@@ -153,7 +153,7 @@ class Daemons:
             return [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
 
         with suppress(AssertionError):
-            wait_until(lambda: condition() or ended(), 30)
+            wait_until(lambda: condition() or ended())
 
         if not condition():
             problem = f"ended: {', '.join(ended())}" if ended() else "not ready within 30 s"

@@ -19,7 +19,6 @@ from covalent_core_slurm import SlurmExecutor
 class TestOnTheLoginNode(ExecutorSuite):
     """The nodes are this machine, so the probes of the suite see what is there; the queue is looked at besides."""
 
-    patience = 40.0
     reports_results = True
     reports_output = True
 

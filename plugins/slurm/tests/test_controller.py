@@ -47,7 +47,7 @@ def test_a_job_comes_to_its_end(cluster: Cluster, stops: Stops, executor, home, 
     cluster.stop_controller()
     stops.leave(f"before-{step}")
     wait_until(lambda: any(call.hook == step for call in stops.calls()))
-    wait_until(lambda: WAITS.get(step, "") in (home / "dispatcher.log").read_text(), 40)
+    wait_until(lambda: WAITS.get(step, "") in (home / "dispatcher.log").read_text())
     (tmp_path / "go").touch()
     cluster.start_controller()
     result = end(dispatch_id)
@@ -82,7 +82,7 @@ def test_a_running_job_is_cancelled_when_the_controller_is_back(cluster, stops, 
     wait_until(lambda: begun(tmp_path))
     cluster.stop_controller()
     assert ct.cancel(dispatch_id)
-    wait_until(lambda: (ct.get_result(dispatch_id).get_node_result(0)["cancelling"] or {}).get("error"), 60)
+    wait_until(lambda: (ct.get_result(dispatch_id).get_node_result(0)["cancelling"] or {}).get("error"))
 
     assert ct.get_result(dispatch_id).status == Status.CANCELLING
     assert "controller" in ct.get_result(dispatch_id).get_node_result(0)["cancelling"]["error"]
@@ -98,7 +98,7 @@ def test_a_job_ends_while_the_controller_is_away_and_its_value_is_here_before_it
     wait_until(lambda: begun(tmp_path))
     cluster.stop_controller()
     (tmp_path / "go").touch()
-    wait_until(lambda: ct.get_result(dispatch_id).get_node_result(0)["status"] == Status.COMPLETED, 60)
+    wait_until(lambda: ct.get_result(dispatch_id).get_node_result(0)["status"] == Status.COMPLETED)
     cluster.start_controller()
 
     assert end(dispatch_id).result == "0"

@@ -153,7 +153,7 @@ def test_a_job_that_slurm_starts_again_while_no_dispatcher_lives(cluster, execut
     job_id = handle(dispatch_id)
     kill_dispatcher(home)
     requeue(cluster, job_id)
-    wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["FAILED"], 60)
+    wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["FAILED"])
     result = end(dispatch_id)
 
     assert result.status == Status.FAILED
@@ -251,7 +251,7 @@ def test_a_job_whose_node_fails(cluster, home, tmp_path) -> None:
     finally:
         # It may have come back by itself.
         cluster.run("scontrol", "update", f"nodename={node}", "state=resume", check=False)
-        wait_until(lambda: cluster.run("sinfo", "-h", "-n", node, "-o", "%T").strip() == "idle", 60)
+        wait_until(lambda: cluster.run("sinfo", "-h", "-n", node, "-o", "%T").strip() == "idle")
 
     assert result.status == Status.FAILED
     assert "a node that it ran on failed (NODE_FAIL" in str(result.error)

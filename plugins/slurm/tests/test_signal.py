@@ -118,7 +118,7 @@ def test_the_signal_comes_some_time_before_the_end(cluster, options, tmp_path) -
     executor = SlurmExecutor(**{**options, "time": 1}, options={"signal": "B:USR1@59"})
     dispatch_id = dispatch(warned_task(), str(tmp_path), "SIGUSR1", executor=executor)
     # The controller looks at the time that is left every half a minute.
-    wait_until(lambda: came(tmp_path), 60)
+    wait_until(lambda: came(tmp_path))
     (tmp_path / "go").touch()
 
     assert end(dispatch_id).status == Status.COMPLETED

@@ -59,7 +59,7 @@ def begun(folder: Path) -> dict[str, tuple[int, str]]:
 
 def until_begun(folder: Path, *names: str) -> dict[str, tuple[int, str]]:
     """Return as `begun` does, when these have and no others."""
-    wait_until(lambda: begun(folder).keys() >= set(names), 40)
+    wait_until(lambda: begun(folder).keys() >= set(names))
     assert begun(folder).keys() == set(names)
     return begun(folder)
 
@@ -159,7 +159,7 @@ def test_a_cancelled_pack_is_nowhere_alive(cluster, options, tmp_path, grace, se
     dispatch_id = dispatch(tmp_path, {**options, "grace": grace}, seconds=seconds)
     running = until_begun(tmp_path, "0", "1", "2", "3")
     assert ct.cancel(dispatch_id)
-    wait_until(lambda: ct.get_result(dispatch_id).status == Status.CANCELLED, 60)
+    wait_until(lambda: ct.get_result(dispatch_id).status == Status.CANCELLED)
 
     assert not any(alive(pid) for pid, _ in running.values())
     check_nothing_left(cluster, tmp_path)
@@ -248,7 +248,7 @@ def test_a_job_that_slurm_starts_again_does_not_begin_its_members_twice(cluster,
     job_id = handle(dispatch_id)
     kill_dispatcher(home)
     requeue(cluster, job_id)
-    wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["FAILED"], 60)
+    wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["FAILED"])
     end(dispatch_id)
 
     assert set(statuses(dispatch_id)) == {"FAILED"}

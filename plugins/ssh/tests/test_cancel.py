@@ -48,7 +48,7 @@ def test_from_the_cancel_to_the_end_of_the_process_within_100_ms(far, executor, 
             time.sleep(0.001)
 
         seconds.append(time.perf_counter() - start)
-        assert ct.get_result(dispatch_id, wait=True, timeout=10).status == Status.CANCELLED
+        assert ct.get_result(dispatch_id, wait=True, timeout=60).status == Status.CANCELLED
 
     print("from cancel to gone, ms:", [round(1000 * value) for value in seconds])
     assert statistics.median(seconds) <= 0.1
@@ -61,7 +61,7 @@ def test_hostile_processes_are_gone(far, executor, tmp_path) -> None:
     wait_until(lambda: len(list(tmp_path.glob("hostile-*"))) == 8)
     before = far.runners()
     ct.cancel(dispatch_id)
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.CANCELLED
     assert len(before) >= 12
@@ -74,7 +74,7 @@ def test_they_are_gone_too_when_the_runner_was_killed_from_outside(far, executor
     wait_until(lambda: len(list(tmp_path.glob("hostile-*"))) == 8)
     pid = int(handle_of(dispatch_id).split(".")[0])
     os.kill(pid, signal.SIGKILL)
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.FAILED
     assert "stopped, for the process that guards its supervisor was killed" in result.error
@@ -90,7 +90,7 @@ def test_what_a_task_wrote_until_then_is_kept(far, executor, tmp_path) -> None:
     dispatch_id = dispatch_one(executor, write_and_wait, tmp_path)
     wait_until((tmp_path / "there").exists)
     ct.cancel(dispatch_id)
-    node = ct.get_result(dispatch_id, wait=True, timeout=10).get_node_result(0)
+    node = ct.get_result(dispatch_id, wait=True, timeout=60).get_node_result(0)
 
     assert node["status"] == Status.CANCELLED
     assert node["stdout"] == "this far\n"
@@ -107,7 +107,7 @@ def test_the_dispatcher_is_killed_while_a_task_runs(far, home, executor, tmp_pat
     if with_cancel:
         ct.cancel(dispatch_id)
 
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == (Status.CANCELLED if with_cancel else Status.COMPLETED), result.error
     assert runs_in(tmp_path) == [pid]
@@ -144,7 +144,7 @@ def test_a_process_id_that_belongs_to_another_by_now_is_left_alone(far, home, ex
         assert node(dispatch_id)["status"] == Status.CANCELLING
         assert stranger.poll() is None
         ct.cancel(dispatch_id, force=True)
-        ct.get_result(dispatch_id, wait=True, timeout=20)
+        ct.get_result(dispatch_id, wait=True, timeout=60)
         assert "given up by" in node(dispatch_id)["error"]
     finally:
         stranger.kill()

@@ -93,7 +93,7 @@ def test_a_host_that_is_cut_off_keeps_its_task_and_holds_up_no_other(home, one, 
 
     try:
         ct.cancel(cut_off)
-        other = ct.get_result(dispatch_one(executor_on(two), abs, -1), wait=True, timeout=20)
+        other = ct.get_result(dispatch_one(executor_on(two), abs, -1), wait=True, timeout=60)
         wait_until(lambda: (ct.get_result(cut_off).get_node_result(0)["cancelling"] or {}).get("error"))
 
         assert other.result == 1, other.error
@@ -102,7 +102,7 @@ def test_a_host_that_is_cut_off_keeps_its_task_and_holds_up_no_other(home, one, 
     finally:
         one.plug()
 
-    result = ct.get_result(cut_off, wait=True, timeout=20)
+    result = ct.get_result(cut_off, wait=True, timeout=60)
     assert result.status == Status.CANCELLED
     assert one.runners() == []
     wait_until(lambda: one.files() == [])
@@ -119,7 +119,7 @@ def test_of_a_container_that_was_started_anew_it_is_not_known_whether_the_old_on
     assert ct.get_result(dispatch_id).status == Status.CANCELLING
 
     ct.cancel(dispatch_id, force=True)
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.FAILED
     assert "given up by" in result.get_node_result(0)["error"]

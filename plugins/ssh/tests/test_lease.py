@@ -27,9 +27,9 @@ def test_a_job_ends_itself_while_the_line_is_gone(line, options, tmp_path, way) 
 
         if alive(pid):
             ct.cancel(dispatch_id)
-            ct.get_result(dispatch_id, wait=True, timeout=20)
+            ct.get_result(dispatch_id, wait=True, timeout=60)
 
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.FAILED
     assert "has not been heard for" in result.error

@@ -88,7 +88,7 @@ def test_gone_for_the_length_of_a_whole_task(far, line, executor, tmp_path, way)
     wait_until(lambda: not alive(pid))
     assert ct.get_result(dispatch_id).status == Status.RUNNING
     line.mend()
-    result = ct.get_result(dispatch_id, wait=True, timeout=30)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.result == 0, result.error
     assert runs_in(tmp_path) == [pid]
@@ -108,7 +108,7 @@ def test_what_a_task_writes_is_seen_while_it_runs_and_again_when_the_line_is_bac
     (tmp_path / "1").touch()
     (tmp_path / "2").touch()
 
-    assert ct.get_result(dispatch_id, wait=True, timeout=20).status == Status.COMPLETED
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).status == Status.COMPLETED
     assert seen() == "0\n1\n2\n"
 
 
@@ -128,7 +128,7 @@ def test_a_cancel_while_it_is_cut_is_carried_out_when_it_is_back(far, line, exec
 
     line.mend()
     ct.cancel(dispatch_id)
-    result = ct.get_result(dispatch_id, wait=True, timeout=30)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.CANCELLED
     assert not alive(pid)
@@ -147,7 +147,7 @@ def test_the_agent_is_killed_and_another_one_takes_over(far, executor, tmp_path)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
-    result = ct.get_result(dispatch_id, wait=True, timeout=30)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert result.status == Status.COMPLETED, result.error
     assert len(runs_in(tmp_path)) == 1

@@ -28,7 +28,7 @@ def test_a_member_is_cancelled_and_the_others_go_on(far, executor, tmp_path: Pat
     node_id = [node_id for name, node_id in ct.get_result(dispatch_id).nodes() if name.startswith("count")][1]
     ct.cancel(dispatch_id, task_ids=[node_id])
     wait_until(lambda: not alive(pid), seconds=5)
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
     statuses = [result.get_node_result(node)["status"] for name, node in result.nodes() if name.startswith("count")]
     handles = {result.get_node_result(node)["job_handle"] for name, node in result.nodes() if name.startswith("count")}
 

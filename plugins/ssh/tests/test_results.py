@@ -170,7 +170,7 @@ def test_progress_of_an_upload_is_shown_and_a_cancel_interrupts_it(far, line, ex
     node = wait_for_progress(dispatch_id)
     ct.cancel(dispatch_id)
     line.mend()
-    result = ct.get_result(dispatch_id, wait=True, timeout=20)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
     assert node["progress"].endswith(" bytes")
     assert result.status == Status.CANCELLED

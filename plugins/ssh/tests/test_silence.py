@@ -93,7 +93,7 @@ def test_another_host_behind_the_same_name_is_no_answer(home, tmp_path, with_can
         if not with_cancel:
             (tmp_path / "go").touch()
 
-        result = ct.get_result(dispatch_id, wait=True, timeout=30)
+        result = ct.get_result(dispatch_id, wait=True, timeout=60)
         assert result.status == (Status.CANCELLED if with_cancel else Status.COMPLETED), result.error
         assert len(runs_in(tmp_path)) == 1
         assert one.runners() == []
@@ -157,7 +157,7 @@ def test_a_host_that_was_booted_since_has_ended_its_tasks(home, tmp_path, with_c
             assert ct.get_result(dispatch_id).status == Status.CANCELLING
 
         far.start()
-        result = ct.get_result(dispatch_id, wait=True, timeout=20)
+        result = ct.get_result(dispatch_id, wait=True, timeout=60)
 
         assert result.status == (Status.CANCELLED if with_cancel else Status.FAILED)
         assert with_cancel or "where the task ran, was booted since" in result.error
@@ -221,7 +221,7 @@ def test_a_child_without_environment_is_ended_when_its_runner_was_killed(
     os.kill(runner, signal.SIGKILL)
     ct.cancel(dispatch_id)
     line.mend()
-    result = ct.get_result(dispatch_id, wait=True, timeout=30)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
     was_alive = alive(child)
 
     assert result.status in (Status.CANCELLED, Status.FAILED)
@@ -247,7 +247,7 @@ def test_when_all_who_would_know_were_killed_nothing_is_confirmed(far, executor,
         assert node(dispatch_id)["status"] == (Status.CANCELLING if with_cancel else Status.RUNNING)
         assert alive(child)
         ct.cancel(dispatch_id, force=True)
-        assert ct.get_result(dispatch_id, wait=True, timeout=20).status == Status.FAILED
+        assert ct.get_result(dispatch_id, wait=True, timeout=60).status == Status.FAILED
     finally:
         os.kill(child, signal.SIGKILL)
 
@@ -280,7 +280,7 @@ def test_a_full_disk_here_is_no_lost_line(far, executor, home, tmp_path, with_ca
         else:
             (tmp_path / "go").touch()
 
-        result = ct.get_result(dispatch_id, wait=True, timeout=20)
+        result = ct.get_result(dispatch_id, wait=True, timeout=60)
     finally:
         subprocess.run(["umount", "-l", home / "fetched"], check=True)
 
@@ -333,7 +333,7 @@ def test_a_disk_that_is_full_over_there_when_a_task_ends_costs_no_result(far, op
         wait_until(lambda: list(small.glob("*/results/*.outcome.part")))
         assert node(dispatch_id)["status"] == Status.RUNNING
         (small / "filler").unlink()
-        result = ct.get_result(dispatch_id, wait=True, timeout=20)
+        result = ct.get_result(dispatch_id, wait=True, timeout=60)
         wait_until(lambda: not list(small.iterdir()))
     finally:
         subprocess.run(["umount", "-l", small], check=True)
