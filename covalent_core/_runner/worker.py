@@ -11,7 +11,6 @@ import pickle
 import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -20,6 +19,7 @@ from .output import Output
 from .progress import Progress
 from .protocol import MESSAGE_BYTES
 from .records import Outcome, Spool, describe, fit_in_message, open_value, read_outcome, record_of
+from .surroundings import Surroundings
 
 
 class Inputs(pickle.Unpickler):
@@ -201,36 +201,20 @@ def work(line: socket.socket, progress: Progress, output: Output, outcomes: Dict
 
     while message := line.recv(2 * MESSAGE_BYTES):
         prefix, _, call = message.partition(b"\n")
-        answer = run_job(line, prefix.decode(), call, progress, output, outcomes)
+        answer = run_job(line, prefix.decode(), call, progress, output, outcomes, before)
         outcomes = {}
-        word = b"clean" if before.restored() and threading.active_count() == 1 else b"dirty"
+        word = b"clean" if before.restored() else b"dirty"
         line.send(b"%s %d\n%s" % (word, *answer))
 
 
-class Surroundings:
-    """What a task finds and may change: the environment, where it is, where modules are found."""
-
-    def __init__(self) -> None:
-        self._environment, self._path, self._folder = dict(os.environ), list(sys.path), os.getcwd()
-
-    def restored(self) -> bool:
-        """Make everything as it was; return False where that cannot be."""
-        sys.path[:] = self._path
-
-        if os.environ != self._environment:
-            os.environ.clear()
-            os.environ.update(self._environment)
-
-        try:
-            os.chdir(self._folder)
-        except OSError:
-            return False
-
-        return True
-
-
 def run_job(
-    line: socket.socket, prefix: str, call: bytes, progress: Progress, output: Output, outcomes: Dict[int, bytes]
+    line: socket.socket,
+    prefix: str,
+    call: bytes,
+    progress: Progress,
+    output: Output,
+    outcomes: Dict[int, bytes],
+    before: Surroundings,
 ) -> Tuple[int, bytes]:
     """Run the tasks of a job one after the other; hand over the record of each that has ended, and return the last."""
     spec = open_spec(prefix, call)
@@ -249,6 +233,8 @@ def run_job(
 
         if answer is not None:
             line.send(b"done %d\n%s" % answer)
+            # What cannot be put back is borne by the others of a pack; no other job will have this process.
+            before.restore()
 
         if progress.held:
             # What follows is for the worker after this one, which is about to be ended.
