@@ -21,6 +21,7 @@
     │   ├── NotNow                     .reason .retry_after: the backend takes no further job at the moment
     │   └── JobEndedError              .retry: the backend ended a job before its task was through
     ├── DependencyError                what a task needs before it runs could not be had
+    ├── ForeignError                   .kind .text: stands for an exception of a task that cannot be opened here
     └── TaskError                      .dispatch_id .node_id
         ├── TaskRuntimeError           .step .stderr: a task failed
         └── TaskCancelledError         .reason: a task was cancelled
@@ -148,6 +149,23 @@ class JobEndedError(ExecutorError):
 
 class DependencyError(CovalentError):
     """A shell command or an installation that a task needs before it runs has failed."""
+
+
+class ForeignError(CovalentError):
+    """Stands for an exception of a task that cannot be pickled, or cannot be opened in this process.
+
+    Attributes:
+        kind: The name of its class.
+        text: What it says.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(kind, text)
+        self.kind = kind
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}" if self.text else self.kind
 
 
 class TaskError(CovalentError):

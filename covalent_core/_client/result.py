@@ -13,7 +13,7 @@ from covalent_core._model.job import Value
 from covalent_core._model.status import Status
 from covalent_core._model.usage import Usage
 from covalent_core._store.store import Store
-from covalent_core.errors import NodeNotFoundError, TaskCancelledError, TaskError, TaskRuntimeError
+from covalent_core.errors import ForeignError, NodeNotFoundError, TaskCancelledError, TaskError, TaskRuntimeError
 
 
 class Result:
@@ -252,7 +252,7 @@ class Result:
             try:
                 problem.__cause__ = _open(self._store, row.exception)
             except Exception as error:
-                problem.__cause__ = error
+                problem.__cause__ = _stand_in(row.error or "", error)
 
         return problem
 
@@ -265,6 +265,12 @@ def _open(store: Store, value: Value) -> Any:
 
     with open(store.home.folder / value, "rb") as file:
         return pickle.load(file)
+
+
+def _stand_in(error: str, why: Exception) -> ForeignError:
+    """Return what stands for an exception that this process cannot open."""
+    kind, _, text = last_line(error).partition(": ")
+    return ForeignError(kind, f"{text} (it cannot be opened here: {type(why).__name__}: {why})")
 
 
 def _shown(read: Any) -> str:

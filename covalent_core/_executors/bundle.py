@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 IN_MEMORY_BYTES = 8 * 2**20
 
 #: What of this package travels with a job. All of it runs on Python 3.8.
-TRAVELLERS = ("__init__.py", "errors.py", "_runner/__init__.py", "_runner/deps.py", "_runner/task.py")
+TRAVELLERS = (
+    "__init__.py",
+    "errors.py",
+    "_runner/__init__.py",
+    "_runner/deps.py",
+    "_runner/exceptions.py",
+    "_runner/task.py",
+)
 #: What travels as well where a sublattice is built. It runs on Python 3.10.
 COMPOSERS = ("_compose", "_model")
 

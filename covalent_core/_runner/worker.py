@@ -110,6 +110,8 @@ def attempt(spec: Dict[str, Any], task: Dict[str, Any], content: Spool) -> Outco
     """Call one function, and return how it ended; its value or its exception goes into `content`."""
     import cloudpickle
 
+    from covalent_core._runner.exceptions import dumps_exception
+
     opened = False
 
     try:
@@ -129,9 +131,9 @@ def attempt(spec: Dict[str, Any], task: Dict[str, Any], content: Spool) -> Outco
     except BaseException as exception:
         content.clear()
 
-        # What an exception brings along is the user's as well, and may raise, or end the process.
+        # There may be no room for it.
         try:
-            content.write(cloudpickle.dumps(exception))
+            content.write(dumps_exception(exception))
             content.close()
         except BaseException:
             content.clear()
