@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from operator import itemgetter
 from typing import Any
 
+from covalent_core._compose.culprits import explain
 from covalent_core._compose.outputs import NodeOutput, name_of
 from covalent_core._compose.pickling import dumps
 from covalent_core._model.graph import PARAMETER, POSTPROCESS, ExecutorSpec, Node, Role, TransportGraph, short
@@ -142,8 +143,11 @@ class GraphBuilder:
 
         self.graph.edges.add((source, target))
 
-    def pickle(self, value: Any, what: str) -> tuple[bytes, list[int]]:
+    def pickle(self, value: Any, what: str, *, is_code: bool = False) -> tuple[bytes, list[int]]:
         """Pickle `value`; return the bytes and the nodes whose outputs stand in it, in the order of their places.
+
+        Args:
+            is_code: Whether it is a function.
 
         Raises:
             GraphError: It cannot be pickled; `what` names it in the message.
@@ -154,13 +158,21 @@ class GraphBuilder:
             return places.setdefault(self._own(obj), len(places)) if type(obj) is NodeOutput else None
 
         try:
-            return dumps(value, reference), list(places)
+            return dumps(value, reference, is_code=is_code), list(places)
         except GraphError:
             raise
         except Exception as error:
-            raise GraphError(
-                f"{what} cannot be pickled: {error}; pass plain data instead, or create the object inside the electron"
-            ) from error
+
+            def can_be_pickled(part: Any) -> bool:
+                try:
+                    dumps(part, reference, is_code=True)
+                except Exception:
+                    return False
+
+                return True
+
+            why = explain(value, error, can_be_pickled, is_code=is_code)
+            raise GraphError(f"{what} cannot be pickled: {why}") from error
 
     def _add(self, name: str, role: Role) -> Node:
         node = Node(len(self.graph.nodes), name, role)
@@ -170,7 +182,8 @@ class GraphBuilder:
     def _set_function(self, node: Node, function: Callable[..., Any]) -> None:
         # Pickled at every call: what it closes over may have changed since the last.
         with composing() if node.role == Role.SUBLATTICE else nullcontext():
-            data, node.function_sources = self.pickle(function, f"the function of electron {node.name!r}")
+            what = f"the function of electron {node.name!r}"
+            data, node.function_sources = self.pickle(function, what, is_code=True)
 
         node.function = self._places.setdefault(data, len(self.graph.functions))
 

@@ -186,4 +186,4 @@ def lattice(
 def dump_for_redispatch(lattice: Lattice[Any, Any], args: Any, kwargs: Any) -> tuple[bytes, bytes]:
     """Return a lattice and its arguments, pickled so that the graph can be built again from them."""
     with composing():
-        return dumps(lattice, lambda _: None), dumps((args, kwargs), lambda _: None)
+        return dumps(lattice, lambda _: None, is_code=True), dumps((args, kwargs), lambda _: None)

@@ -14,20 +14,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import cloudpickle
+
+from covalent_core._compose.imports import file_of, find_module, load, modules_imported_in
+from covalent_core._compose.reducers import CODE, VALUES, Reducers
 
 #: What travels with every job, so that it is found wherever a pickle is opened.
 OURS = ("covalent_core", "cloudpickle")
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is untyped
-    def __init__(self, file: io.BytesIO, reference: Callable[[Any], int | None]) -> None:
+    def __init__(self, file: io.BytesIO, reference: Callable[[Any], int | None], reducers: Reducers) -> None:
         super().__init__(file)
         self.persistent_id = reference
+        self._reducers = reducers
+
+    def reducer_override(self, obj: Any) -> Any:
+        reducer = self._reducers.get(type(obj))
+        reduced = NotImplemented if reducer is None else reducer(obj)
+        reduced = super().reducer_override(obj) if reduced is NotImplemented else reduced
+
+        if isinstance(obj, FunctionType) and reduced is not NotImplemented:
+            # Beside the modules of packages that it uses, which cloudpickle has found.
+            reduced[2][1]["_cloudpickle_submodules"] += _own_imports(obj)
+
+        return reduced
 
 
 class _Unpickler(pickle.Unpickler):
@@ -39,15 +54,19 @@ class _Unpickler(pickle.Unpickler):
         return self._resolve(pid)
 
 
-def dumps(value: Any, reference: Callable[[Any], int | None]) -> bytes:
+def dumps(value: Any, reference: Callable[[Any], int | None], *, is_code: bool = False) -> bytes:
     """Pickle `value`, writing an id in place of each object for which `reference` gives one.
 
     Functions and classes of the user's own modules go by value, like those of ``__main__``.
+
+    Args:
+        is_code: Whether it is a function: what it needs of its process, such as a lock, it finds anew where it runs. As
+            an argument such a thing would not be what it is here, and is refused.
     """
     buffer = io.BytesIO()
 
     with own_modules_by_value():
-        _Pickler(buffer, reference).dump(value)
+        _Pickler(buffer, reference, CODE if is_code else VALUES).dump(value)
 
     return buffer.getvalue()
 
@@ -73,11 +92,34 @@ def own_modules_by_value() -> Iterator[None]:
         try:
             yield
         finally:
-            for module in own:
-                cloudpickle.unregister_pickle_by_value(module)
+            # With those that have been imported meanwhile.
+            for name in cloudpickle.list_registry_pickle_by_value() - registered:
+                cloudpickle.unregister_pickle_by_value(sys.modules[name])
 
 
 _registry_lock = threading.RLock()
+
+
+def _own_imports(function: FunctionType) -> list[ModuleType]:
+    """Return the user's own modules that a function imports in its body, with the packages that they are in."""
+    found = []
+
+    for name in modules_imported_in(function):
+        for levels in range(name.count("."), -1, -1):
+            module = _own_import(name.rsplit(".", levels)[0])
+            found += [] if module is None else [module]
+
+    return found
+
+
+def _own_import(name: str) -> ModuleType | None:
+    place = find_module(name)
+    module = load(name) if place is not None and _is_own_file(*place) else None
+
+    if module is not None and name not in cloudpickle.list_registry_pickle_by_value():
+        cloudpickle.register_pickle_by_value(module)
+
+    return module
 
 
 #: How many modules there were at the last look, which was the newest, and which of them were the user's own.
@@ -98,9 +140,9 @@ def _own_modules() -> list[ModuleType]:
 
 
 def _is_own(name: str, module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
+    file = file_of(module)
 
-    if not isinstance(file, str) or name in ("__main__", "__mp_main__") or getattr(module, "__name__", "") != name:
+    if file is None or name in ("__main__", "__mp_main__") or getattr(module, "__name__", "") != name:
         return False
 
     return _is_own_file(name, file)

@@ -33,6 +33,7 @@ TRAVELLERS = (
     "_runner/__init__.py",
     "_runner/deps.py",
     "_runner/exceptions.py",
+    "_runner/modules.py",
     "_runner/task.py",
 )
 #: What travels as well where a sublattice is built. It runs on Python 3.10.

@@ -37,12 +37,15 @@ class Inputs(pickle.Unpickler):
 
 def open_call(spec: Dict[str, Any], task: Dict[str, Any]) -> Callable[[], Any]:
     """Open a function and what it is called with."""
+    from covalent_core._runner import modules
+
     with open_value(spec["values"][task["function"]]) as file:
         function = Inputs(file, spec, task["function_sources"]).load()
 
     with open_value(spec["values"][task["call"]]) as file:
         args, kwargs = Inputs(file, spec, task["call_sources"]).load()
 
+    modules.name_in_modules(getattr(function, "_function", function))
     return functools.partial(function, *args, **kwargs)
 
 
@@ -88,15 +91,18 @@ def run_task(
 
     Its output is added to the values of the job, for tasks after it.
     """
+    from covalent_core._runner import modules
     from covalent_core._runner import task as current
 
     started = time.time()
     content = Spool(prefix + ".value")
     current.begin(current.Task(spec["dispatch_id"], task["node_id"], task["attempt"]), note_folder)
+    modules.begin()
 
     try:
         outcome = attempt(spec, task, content)
     finally:
+        modules.end()
         current.end()
 
     written = output.take()

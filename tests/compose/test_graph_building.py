@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -905,19 +906,23 @@ def test_unpicklable_keyword_argument_is_named() -> None:
     )
 
 
-def test_unpicklable_function_is_named() -> None:
-    lock = threading.Lock()
+def test_what_a_function_cannot_take_along_is_named() -> None:
+    with open(os.devnull, "a") as log:
 
-    @ct.electron
-    def locked() -> bool:
-        return lock.locked()
+        def write() -> None:
+            log.write("line")
 
-    with pytest.raises(GraphError) as caught:
-        built(locked)
+        @ct.electron
+        def logged() -> None:
+            write()
+
+        with pytest.raises(GraphError) as caught:
+            built(logged)
 
     assert str(caught.value) == (
-        "the function of electron 'locked' cannot be pickled: cannot pickle '_thread.lock' object; "
-        "pass plain data instead, or create the object inside the electron"
+        "the function of electron 'logged' cannot be pickled: it uses 'log', which is defined around "
+        "test_what_a_function_cannot_take_along_is_named.<locals>.write, a TextIOWrapper: Cannot pickle files that are "
+        "not opened for reading: a; create it inside the function"
     )
 
 

@@ -22,6 +22,7 @@ import pytest
 import covalent_core as ct
 from covalent_core._compose import pickling
 from covalent_core._compose.pickling import dumps, loads, own_modules_by_value
+from covalent_core._executors.bundle import TRAVELLERS
 
 HELPERS = """
 FACTOR = 3
@@ -52,13 +53,19 @@ print(repr(({expression})))
 
 
 class FarSide:
-    """An interpreter that has cloudpickle and nothing else."""
+    """An interpreter that has cloudpickle and what of ours travels with every job, and nothing else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         library = folder / "library"
         library.mkdir(parents=True)
         (library / "cloudpickle").symlink_to(Path(cloudpickle.__file__).parent)
+
+        for name in TRAVELLERS:
+            file = library / "covalent_core" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.symlink_to(Path(ct.__file__).parent / name)
+
         self.environment = {"PYTHONPATH": str(library), "PATH": os.environ["PATH"]}
 
     def run(self, code: str, data: bytes = b"") -> tuple[str, str]:
@@ -135,10 +142,11 @@ def by_reference(value: Any) -> bool:
 # --- the far side itself -----------------------------------------------------------------------------------------
 
 
-def test_far_side_has_cloudpickle_and_nothing_of_ours_or_of_the_user(far_side: FarSide, helpers: ModuleType) -> None:
-    assert far_side.run("import cloudpickle; print(cloudpickle.__name__)") == ("cloudpickle", "")
+def test_far_side_has_what_travels_and_nothing_of_the_user(far_side: FarSide, helpers: ModuleType) -> None:
+    for name in ("cloudpickle", "covalent_core"):
+        assert far_side.run(f"import {name}; print({name}.__name__)") == (name, "")
 
-    for name in ("covalent_core", "numpy", "anyio", helpers.__name__):
+    for name in ("covalent_core._compose", "numpy", "anyio", helpers.__name__):
         assert far_side.run(f"import {name}") == ("", f"ModuleNotFoundError: No module named '{name}'")
 
 
@@ -461,14 +469,14 @@ def test_electron_that_calls_itself_and_another_opens_elsewhere(tmp_path: Path, 
     data = from_script(tmp_path, "steps", "function")
 
     assert far_side.open(data, "it(1024), type(it).__name__") == "(10, 'function')"
-    assert b"covalent_core" not in data
+    assert b"covalent_core._compose" not in data
 
 
 def test_electrons_that_call_each_other_open_elsewhere(tmp_path: Path, far_side: FarSide) -> None:
     data = from_script(tmp_path, "even", "function")
 
     assert far_side.open(data, "it(10), it(7)") == "(True, False)"
-    assert b"covalent_core" not in data
+    assert b"covalent_core._compose" not in data
 
 
 def test_call_opens_elsewhere_with_the_outputs_it_names(tmp_path: Path, far_side: FarSide) -> None:
