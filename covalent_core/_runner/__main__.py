@@ -74,9 +74,9 @@ def run(handle: str, job: Dict[str, Any], lease: float) -> None:
 
 
 def load() -> None:
-    """Import before the first fork what every worker needs, so that all share the memory of it."""
+    """Import before the first fork what every worker needs: all share the memory of it, and the bundle may go."""
     import cloudpickle  # noqa: F401
 
     # An installed covalent_core goes before the few files of it that travel along.
     sys.path.append(sys.path.pop(0))
-    from covalent_core._runner import task  # noqa: F401
+    from covalent_core._runner import exceptions, modules, task  # noqa: F401

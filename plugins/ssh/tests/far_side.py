@@ -14,8 +14,10 @@ from getpass import getuser
 from pathlib import Path
 
 from ports import HeldPort
-from probes import processes_with, wait_until
+from probes import kill, processes_with, wait_until
 from programs import find, need
+
+from covalent_core._runner.processes import children
 
 PROJECT = Path(__file__).parents[1]
 
@@ -136,17 +138,20 @@ class FarSide:
         shutil.rmtree(self.home / "covalent-workdir", ignore_errors=True)
 
     def stop(self) -> None:
+        # As when the power fails, nobody lives to say of another that it has ended.
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+
         if self._sshd is not None:
+            # With those of its connections, through which a client could start something anew.
+            connections = children(self._sshd.pid)
             self._sshd.kill()
             self._sshd.wait()
             self._sshd = None
+            kill(connections)
 
-        # As when the power fails, nobody lives to say of another that it has ended.
-        for signum in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in self.processes():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signum)
-
+        kill(self.processes())
         wait_until(lambda: not self.processes())
 
         if self._held is not None:

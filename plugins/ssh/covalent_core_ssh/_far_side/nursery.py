@@ -63,16 +63,12 @@ class Nursery:
             del sys.modules[name]
 
         sys.path.insert(0, bundle)
-        import cloudpickle  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
-
-        sys.path.append(sys.path.pop(0))
-        from covalent_core import errors  # noqa: F401
-        from covalent_core._runner import task  # noqa: F401
 
         with zipfile.ZipFile(bundle) as file:
             code = compile(file.read("__main__.py"), "__main__.py", "exec")
 
         exec(code, {"__name__": "runner"})
+        sys.modules["covalent_runner.__main__"].load()
         sys.path.remove(bundle)
         self._first = bundle
         return code
