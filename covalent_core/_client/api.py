@@ -85,6 +85,8 @@ def redispatch(
     dispatch_id: str,
     replace_electrons: Mapping[str, Any] | None = None,
     reuse_previous_results: bool = True,
+    *,
+    lattice: Lattice[Any, Any] | None = None,
 ) -> Callable[..., str]:
     """Return a function that dispatches the lattice of a dispatch again and returns the new dispatch id.
 
@@ -92,9 +94,13 @@ def redispatch(
     one now. So a dispatch that was cancelled or has failed is taken up where it stopped. The function takes new
     arguments for the lattice; called without any, it takes those of the dispatch.
 
+    The code is that of the dispatch, with the electrons that it has replaced, however the files look now; what has been
+    edited since runs where it is given as `lattice` or in `replace_electrons`.
+
     Args:
         replace_electrons: Electrons or functions to call in place of those of these names.
         reuse_previous_results: False runs everything again.
+        lattice: The lattice as it is now, in place of the one that was dispatched.
 
     Raises:
         DispatchNotFoundError: There is no such dispatch.
@@ -103,16 +109,18 @@ def redispatch(
     """
     from covalent_core._client import reusing
 
+    reusing.check_lattice(lattice)
     replacements = reusing.check_replacements(replace_electrons or {})
     home = find_home()
-    lattice, args, kwargs = reusing.read_lattice(stored_in(home), dispatch_id)
+    found, args, kwargs = reusing.read_lattice(stored_in(home), dispatch_id, lattice)
+    chosen = found.replacing(replacements)
 
     def redispatch_with(*new_args: Any, **new_kwargs: Any) -> str:
         given = (new_args, new_kwargs) if new_args or new_kwargs else (args, kwargs)
         start_dispatcher(home)
-        graph = lattice.build_graph_with(replacements, *given)
+        graph = chosen.build_graph(*given[0], **given[1])
         reusing.check_names(graph, replacements)
-        new = new_dispatch(lattice, graph, *given)
+        new = new_dispatch(chosen, graph, *given)
         new.reused = reusing.reusable(stored_in(home), dispatch_id, graph) if reuse_previous_results else {}
         return _store_and_wake(home, new)
 

@@ -103,8 +103,9 @@ class Result:
             stdout, stderr, start_time, end_time, cancel_requested, attempt (0 for the first), attempts (the failed ones
             before: attempt, start_time, end_time, error, step, stdout, stderr), job_handle, progress, waiting (what its
             job waits for, or None), usage (a `Usage` for each of its jobs whose executor has said what it costs;
-            nodes of one pack share that of their job), sublattice_result (`Result` or None), and cancelling: since,
-            attempts, error and next attempt of a cancel that could not be confirmed yet, or None.
+            nodes of one pack share that of their job), sublattice_result (`Result` or None), reused_from (the id of
+            the dispatch in which it has run, where a redispatch has taken it from there, or None), and cancelling:
+            since, attempts, error and next attempt of a cancel that could not be confirmed yet, or None.
 
         Raises:
             NodeNotFoundError: There is no such node.
@@ -130,6 +131,7 @@ class Result:
             "progress": job.progress if job else None,
             "waiting": _waiting(row, job),
             "usage": self._usages.get(node_id, []),
+            "reused_from": row.reused_from,
             "cancelling": _cancelling(row, job),
         }
 
@@ -192,6 +194,9 @@ class Result:
     def _line(self, row: Row[Any]) -> str:
         line = f"{_name(row)}: {_shown(lambda: self._output(row))}"
         cancelling = _cancelling(row, self._jobs.get(row.node_id))
+
+        if row.reused_from:
+            line += f" [reused from {row.reused_from}]"
 
         if waiting := _waiting(row, self._jobs.get(row.node_id)):
             line += f" [waiting: {waiting}]"

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from covalent_core._store.store import Store
 
 
-def read_lattice(store: Store, dispatch_id: str) -> tuple[Lattice[Any, Any], Any, Any]:
+def read_lattice(
+    store: Store, dispatch_id: str, edited: Lattice[Any, Any] | None
+) -> tuple[Lattice[Any, Any], Any, Any]:
     """Return the lattice of a dispatch with the arguments it was dispatched with.
+
+    Args:
+        edited: What takes the place of the lattice.
 
     Raises:
         DispatchNotFoundError: There is no such dispatch.
@@ -38,15 +43,30 @@ def read_lattice(store: Store, dispatch_id: str) -> tuple[Lattice[Any, Any], Any
         )
 
     args, kwargs = loads(store.values.read(row.call), _no_reference)
-    return loads(store.values.read(row.lattice), _no_reference), args, kwargs
+    return edited or loads(store.values.read(row.lattice), _no_reference), args, kwargs
 
 
-def check_replacements(replacements: Mapping[str, Any]) -> dict[str, Electron[Any, Any]]:
+def check_lattice(lattice: Any) -> None:
+    """Raise GraphError if what is to take the place of a lattice is none."""
+    if lattice is not None and not isinstance(lattice, Lattice):
+        raise GraphError(f"lattice is {short(lattice)}, expected a lattice; decorate the function with @ct.lattice")
+
+
+def check_replacements(replacements: Any) -> dict[str, Electron[Any, Any]]:
     """Return electrons by the names of those that they replace; plain functions become electrons.
 
     Raises:
         GraphError: One is neither.
     """
+    if isinstance(replacements, Lattice):
+        raise GraphError(
+            f"replace_electrons takes electrons by their names, not lattice {replacements.name!r}; to dispatch an "
+            f"edited lattice, write lattice={replacements.name}"
+        )
+
+    if not isinstance(replacements, Mapping):
+        raise GraphError(f"replace_electrons takes electrons by their names, not {short(replacements)}")
+
     found = {}
 
     for name, replacement in replacements.items():
@@ -71,22 +91,22 @@ def check_names(graph: TransportGraph, replacements: Mapping[str, Any]) -> None:
         )
 
 
-def reusable(store: Store, dispatch_id: str, graph: TransportGraph) -> dict[int, Value]:
-    """Return the outputs of a dispatch that stand for nodes of a new graph: same function, inputs and upstream."""
+def reusable(store: Store, dispatch_id: str, graph: TransportGraph) -> dict[int, Row[Any]]:
+    """Return the nodes of a dispatch that stand for nodes of a new graph: same function, inputs and upstream."""
     _, rows = store.get_dispatch(dispatch_id)
-    outputs = defaultdict(list)
+    ended = defaultdict(list)
 
     for node_id, signature in signatures(_stored(store, dispatch_id, rows)).items():
         row = rows[node_id]
 
         if row.status == Status.COMPLETED and row.role != Role.PARAMETER:
-            outputs[signature].append(row.output)
+            ended[signature].append(row)
 
     found = {}
 
     for node_id, signature in sorted(signatures(_built(graph)).items()):
-        if outputs[signature]:
-            found[node_id] = outputs[signature].pop(0)
+        if ended[signature]:
+            found[node_id] = ended[signature].pop(0)
 
     return found
 

@@ -26,6 +26,7 @@ class Lattice(Generic[P, R]):
         options: What its electrons have that do not set it themselves: retries, retry_delay, timeout and grace.
         timeout: Seconds after which a dispatch of it is cancelled.
         pack: How its electrons are packed into jobs.
+        replacements: Electrons to call instead of others, by their names, in its sublattices too.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Lattice(Generic[P, R]):
         options: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         pack: int | str | None = None,
+        replacements: Mapping[str, Electron[Any, Any]] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -43,6 +45,7 @@ class Lattice(Generic[P, R]):
         self.options = check_options(f"lattice {self.name}", options or {})
         self.timeout = check_options(f"lattice {self.name}", {"timeout": timeout}).get("timeout")
         self.pack = check_pack(f"lattice {self.name}", pack)
+        self.replacements = dict(replacements or {})
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Just run the function; in a lattice that is being built, add a node that becomes a dispatch of its own.
@@ -73,15 +76,14 @@ class Lattice(Generic[P, R]):
             GraphError: The function does what cannot become a graph; nothing is stored.
             ExecutorError: An executor is not installed or its options are wrong.
         """
-        return self.build_graph_with({}, args, kwargs)
-
-    def build_graph_with(
-        self, replacements: Mapping[str, Electron[Any, Any]], args: Any, kwargs: Any
-    ) -> TransportGraph:
-        """Build the graph with other electrons in place of those of these names; see `build_graph`."""
         local = describe("local")
         spec = local if self.executor is None else describe(self.executor)
-        return self.build_graph_on(spec, local, replacements, args, kwargs)
+        return self.build_graph_on(spec, local, {}, args, kwargs)
+
+    def replacing(self, replacements: Mapping[str, Electron[Any, Any]]) -> Lattice[P, R]:
+        """Return this lattice with other electrons in place of those of these names, besides those it has replaced."""
+        every = {**self.replacements, **replacements}
+        return Lattice(self.function, self.executor, self.options, self.timeout, self.pack, every)
 
     def build_graph_on(
         self,
@@ -95,12 +97,13 @@ class Lattice(Generic[P, R]):
 
         Args:
             local: The executor of this machine.
-            replacements: Electrons to call instead of others, by their names.
+            replacements: What the lattice in which it is called replaces.
         """
         check_call(self.function, f"lattice {self.name}", args, kwargs)
         settings = {"timeout": self.timeout, "pack": self.pack}
         graph = TransportGraph(self.name, executor, settings)
-        builder = GraphBuilder(graph, local=local, defaults=self.options, replacements=replacements)
+        every = {**self.replacements, **replacements}
+        builder = GraphBuilder(graph, local=local, defaults=self.options, replacements=every)
 
         with building(builder):
             builder.set_result(self.function(*args, **kwargs))
@@ -109,7 +112,7 @@ class Lattice(Generic[P, R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         spec = describe(self.executor) if is_composing() and self.executor is not None else self.executor
-        return Lattice, (self.function, spec, self.options, self.timeout, self.pack)
+        return Lattice, (self.function, spec, self.options, self.timeout, self.pack, self.replacements)
 
 
 class Sublattice:

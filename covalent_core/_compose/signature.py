@@ -13,6 +13,10 @@ from typing import Any
 _RANDOM = re.compile(r"[0-9a-f]{32}")
 
 
+#: What cloudpickle says of the file of a function.
+_FILE = "text '<dynamic-code>'"
+
+
 @dataclass(frozen=True)
 class Computation:
     """A node, as far as it decides about its output.
@@ -67,8 +71,23 @@ def digest(data: bytes) -> str:
 
     The same object pickled twice need not give the same bytes: whether two equal strings are one object shows in them.
     """
-    words = _words(data) if data else ()
+    words = _without_lines(_words(data)) if data else ()
     return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def _without_lines(words: Iterator[str]) -> Iterator[str]:
+    """Leave out where in its file a function stands, and its lines there: a comment makes no other function of it."""
+    for word in words:
+        yield word
+
+        if word == _FILE:
+            # Its names, where it begins, the table of its lines.
+            for following in words:
+                if following.startswith("text b"):
+                    break
+
+                if following.startswith("text "):
+                    yield following
 
 
 def _words(data: bytes) -> Iterator[str]:

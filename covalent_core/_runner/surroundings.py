@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Not `signal`, which makes an enumeration of each number: a pack looks after every task.
-import _signal as signal
+import _signal as signal  # type: ignore[import-not-found]
 import os
 import resource
 import sys

@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 from covalent_core._model.job import Value
 
 #: Raised by one with every change of the tables; a store of another version is refused.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Row(SQLModel):
@@ -179,6 +179,7 @@ class Node(Row, table=True):
     call: Optional[Any] = _value()
     output: Optional[Any] = _value()
     exception: Optional[Any] = _value()
+    reused_from: Optional[str] = None
 
 
 class Attempt(Row, table=True):

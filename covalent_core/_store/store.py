@@ -53,7 +53,7 @@ class NewDispatch:
         client: Who dispatches it.
         args: The arguments as they can be shown; so are `kwargs`.
         lattice: The pickled lattice, to build it again with; so is `call`, its pickled arguments.
-        reused: The outputs of nodes that need not run, from another dispatch.
+        reused: The rows of nodes of another dispatch that stand for nodes which need not run.
         not_before: The moment before which nothing of it starts; None: now.
     """
 
@@ -63,7 +63,7 @@ class NewDispatch:
     kwargs: Mapping[str, str] = field(default_factory=dict)
     lattice: bytes | None = None
     call: bytes | None = None
-    reused: Mapping[int, Value] = field(default_factory=dict)
+    reused: Mapping[int, Row[Any]] = field(default_factory=dict)
     not_before: float | None = None
 
 
@@ -183,7 +183,7 @@ class Store:
         }
 
     def insert_graph(
-        self, connection: Connection, dispatch_id: str, graph: TransportGraph, reused: Mapping[int, Value]
+        self, connection: Connection, dispatch_id: str, graph: TransportGraph, reused: Mapping[int, Row[Any]]
     ) -> None:
         """Write the nodes, edges and functions of a graph under the id of a dispatch, or of a schedule."""
         specs = {node.executor for node in graph.nodes if node.executor}
@@ -209,11 +209,21 @@ class Store:
         return int(connection.execute(EXECUTOR_ID, row).scalar_one())
 
     def _node_row(
-        self, dispatch_id: str, node: Node, known: dict[ExecutorSpec, int], reused: Value | None
+        self, dispatch_id: str, node: Node, known: dict[ExecutorSpec, int], reused: Row[Any] | None
     ) -> dict[str, Any]:
-        name = f"output-{node.node_id}"
-        output = self.values.keep(dispatch_id, name, node.value)
-        output = output if reused is None else self.values.share(dispatch_id, name, reused)
+        row = self._new_node_row(dispatch_id, node, known)
+
+        if reused is None:
+            return row
+
+        taken = {name: reused._mapping[name] for name in ("started", "ended", "stdout", "stderr")}
+        output = self.values.share(dispatch_id, f"output-{node.node_id}", reused.output)
+        # From where it has run, however often it has been taken over since.
+        origin = reused.reused_from or reused.dispatch_id
+        return {**row, **taken, "status": Status.COMPLETED.value, "output": output, "reused_from": origin}
+
+    def _new_node_row(self, dispatch_id: str, node: Node, known: dict[ExecutorSpec, int]) -> dict[str, Any]:
+        output = self.values.keep(dispatch_id, f"output-{node.node_id}", node.value)
         ready = None if output is None else now()
         return {
             "dispatch_id": dispatch_id,
@@ -228,8 +238,11 @@ class Store:
             "executor_id": known[node.executor] if node.executor else None,
             "started": ready,
             "ended": ready,
+            "stdout": "",
+            "stderr": "",
             "call": self.values.keep(dispatch_id, f"call-{node.node_id}", node.call),
             "output": output,
+            "reused_from": None,
         }
 
     def get_dispatch(self, dispatch_id: str) -> tuple[Row[Any], list[Row[Any]]]:

@@ -197,3 +197,94 @@ def test_what_did_not_complete_is_not_reused(home: Path, notes: Path) -> None:
     assert failed.status == Status.FAILED
     assert result.status == Status.COMPLETED
     assert calls(notes)["n"] == 1
+
+
+def test_a_repair_is_kept(home: Path, notes: Path) -> None:
+    dispatch_id = ct.dispatch_sync(outer)(str(notes), 1).dispatch_id
+    repaired = ct.redispatch(dispatch_id, replace_electrons={"note": lambda folder, name, x: 10})()
+    again = ct.redispatch(repaired, reuse_previous_results=False)()
+
+    assert ct.get_result(again, wait=True, timeout=60).result == [11, 10]
+
+
+def test_an_edited_lattice_takes_the_place_of_the_one_that_was_dispatched(home: Path, notes: Path) -> None:
+    dispatch_id = ct.dispatch_sync(sums)(str(notes), 1, 2).dispatch_id
+
+    @ct.lattice
+    def edited(folder, x, y):
+        return [add(folder, note(folder, "x", x), 1), note(folder, "y", y)]
+
+    result = ct.get_result(ct.redispatch(dispatch_id, lattice=edited)(), wait=True, timeout=60)
+    assert (result.name, result.result) == ("edited", [2, 2])
+    assert calls(notes) == {"x": 1, "y": 1, "add": 2}
+
+    with pytest.raises(GraphError, match=r"not lattice 'edited'; to dispatch an edited lattice, write lattice=edited"):
+        ct.redispatch(dispatch_id, edited)
+
+    with pytest.raises(GraphError, match=r"lattice is <function .*>, expected a lattice"):
+        ct.redispatch(dispatch_id, lattice=edited.function)
+
+    with pytest.raises(GraphError, match=r"replace_electrons takes electrons by their names, not \[3\]"):
+        ct.redispatch(dispatch_id, [3])
+
+
+def test_what_is_reused_says_so_and_keeps_what_is_known_of_it(home: Path, notes: Path) -> None:
+    @ct.electron
+    def say(x):
+        print("said once")
+        return x
+
+    first = ct.dispatch_sync(ct.lattice(lambda x: say(x)))(1)
+    second = ct.get_result(ct.redispatch(first.dispatch_id)(), wait=True, timeout=60)
+    third = ct.get_result(ct.redispatch(second.dispatch_id)(), wait=True, timeout=60)
+    before = first.get_node_result(0)
+    assert before["reused_from"] is None
+
+    for result in (second, third):
+        node = result.get_node_result(0)
+        assert node["reused_from"] == first.dispatch_id
+        assert [node[name] for name in ("stdout", "start_time", "end_time")] == [
+            before[name] for name in ("stdout", "start_time", "end_time")
+        ]
+        assert f"say(0): 1 [reused from {first.dispatch_id}]" in str(result)
+
+
+EDITED = """
+import sys
+import covalent_core as ct
+
+{comment}
+@ct.electron
+def note(folder, value):
+    {comment}
+    with open(folder + "/notes", "a") as file:
+        file.write("x")
+
+    return value + {added}
+
+@ct.lattice
+def workflow(folder):
+    return note(folder, 1)
+
+if len(sys.argv) > 2:
+    print(ct.get_result(ct.redispatch(sys.argv[2], lattice=workflow)(), wait=True).result)
+else:
+    print(ct.dispatch_sync(workflow)(sys.argv[1]).dispatch_id)
+"""
+
+
+@pytest.mark.parametrize(
+    ("comment", "added", "result", "times"), [("# one more line", 1, 2, 1), ("", 2, 3, 2)], ids=["comment", "code"]
+)
+def test_a_comment_makes_no_other_function(
+    home: Path, notes: Path, tmp_path: Path, comment: str, added: int, result: int, times: int
+) -> None:
+    def run(*arguments: str, **parts: object) -> str:
+        (tmp_path / "script.py").write_text(EDITED.format(**parts))
+        command = [sys.executable, str(tmp_path / "script.py"), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    dispatch_id = run(str(notes), comment="", added=1)
+
+    assert run(str(notes), dispatch_id, comment=comment, added=added) == str(result)
+    assert calls(notes) == {"notes": times}
