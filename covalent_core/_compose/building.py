@@ -13,6 +13,7 @@ from covalent_core._compose.culprits import explain
 from covalent_core._compose.outputs import NodeOutput, name_of
 from covalent_core._compose.pickling import dumps
 from covalent_core._model.graph import PARAMETER, POSTPROCESS, ExecutorSpec, Node, Role, TransportGraph, short
+from covalent_core._runner.deps import Deps
 from covalent_core.errors import GraphError
 
 
@@ -23,6 +24,7 @@ class GraphBuilder:
         graph: What has been built so far.
         local: The executor of this machine.
         replacements: What is called instead of electrons, by their names.
+        deps: What electrons need, or what follows them, that do not say it themselves.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class GraphBuilder:
         local: ExecutorSpec,
         defaults: Mapping[str, Any],
         replacements: Mapping[str, Any],
+        deps: Deps,
     ) -> None:
         """Begin with an empty graph.
 
@@ -41,6 +44,7 @@ class GraphBuilder:
         self.graph = graph
         self.local = local
         self.replacements = replacements
+        self.deps = deps
         self._defaults = defaults
         self._places: dict[bytes, int] = {}
         self._specs: dict[int, tuple[Any, ExecutorSpec]] = {}

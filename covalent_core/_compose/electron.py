@@ -12,11 +12,23 @@ from covalent_core._compose.building import GraphBuilder, builder_at_work, is_co
 from covalent_core._compose.outputs import NodeOutput
 from covalent_core._model.graph import ExecutorSpec, short
 from covalent_core._model.task_options import check_executor, check_options
-from covalent_core._runner.deps import Deps, Prepared
+from covalent_core._runner.deps import Deps
 from covalent_core.errors import GraphError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Composed:
+    """A function that is a graph of its own where it is called in a lattice."""
+
+    def add_to(self, builder: GraphBuilder, args: Any, kwargs: Any, settings: Electron[..., Any]) -> NodeOutput:
+        """Add the node that builds the graph.
+
+        Args:
+            settings: Where and how that is done.
+        """
+        raise NotImplementedError
 
 
 class Electron(Generic[P, R]):
@@ -57,7 +69,12 @@ class Electron(Generic[P, R]):
             return self.function(*args, **kwargs)
 
         chosen = builder.replacements.get(self.name, self)
-        given = {**kwargs, **dict.fromkeys(chosen.deps.keywords)}
+
+        if isinstance(chosen.function, Composed):
+            composed: Any = chosen.function.add_to(builder, args, kwargs, chosen)
+            return composed  # type: ignore[no-any-return]
+
+        given = {**kwargs, **dict.fromkeys(chosen.deps.or_else(builder.deps).keywords)}
         check_call(chosen.function, f"electron {self.name}", args, given)
         # Whoever composes a lattice sees the type of the value; the stand-in behaves like one.
         output: Any = chosen._add_to(builder, self.name, args, kwargs)
@@ -65,9 +82,8 @@ class Electron(Generic[P, R]):
 
     def _add_to(self, builder: GraphBuilder, name: str, args: Any, kwargs: Any) -> NodeOutput:
         spec = None if self.executor is None else builder.spec_of(self.executor, describe)
-        function = Prepared(self.function, self.deps) if self.deps else self.function
-        options = {**self.options, "fresh": True} if self.deps.fresh else self.options
-        return builder.add_call(name, function, args, kwargs, spec, options)
+        deps = self.deps.or_else(builder.deps)
+        return builder.add_call(name, deps.around(self.function), args, kwargs, spec, {**self.options, **deps.options})
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Bind a method to its object, as a plain function does."""
@@ -171,16 +187,10 @@ def wait(child: Any, parents: Any) -> Any:
     if builder is None:
         return child
 
-    every = list(parents) if isinstance(parents, (list, tuple, set, frozenset)) else [parents]
+    if not isinstance(child, NodeOutput):
+        raise GraphError(f"ct.wait takes the outputs of electrons, not {short(child)} ({type(child).__name__})")
 
-    for output in [child, *every]:
-        if not isinstance(output, NodeOutput):
-            raise GraphError(f"ct.wait takes the outputs of electrons, not {short(output)} ({type(output).__name__})")
-
-    for parent in every:
-        builder.add_wait(child, parent)
-
-    return child
+    return child.wait_for(parents)
 
 
 def check_call(function: Callable[..., Any], what: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:

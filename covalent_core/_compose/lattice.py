@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from covalent_core._compose.building import GraphBuilder, builder_at_work, building, composing, is_composing
-from covalent_core._compose.electron import Electron, check_call, describe
+from covalent_core._compose.electron import Composed, Electron, check_call, describe
+from covalent_core._compose.outputs import NodeOutput
 from covalent_core._compose.pickling import dumps
 from covalent_core._model.exchange import to_json
 from covalent_core._model.graph import SUBLATTICE, ExecutorSpec, Role, TransportGraph, short
 from covalent_core._model.task_options import check_executor, check_options, check_pack
+from covalent_core._runner.deps import Deps
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Lattice(Generic[P, R]):
+class Lattice(Composed, Generic[P, R]):
     """A workflow: a function that calls electrons.
 
     Attributes:
@@ -27,6 +29,7 @@ class Lattice(Generic[P, R]):
         timeout: Seconds after which a dispatch of it is cancelled.
         pack: How its electrons are packed into jobs.
         replacements: Electrons to call instead of others, by their names, in its sublattices too.
+        deps: What its electrons need, or what follows them, that do not say it themselves.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Lattice(Generic[P, R]):
         timeout: float | None = None,
         pack: int | str | None = None,
         replacements: Mapping[str, Electron[Any, Any]] | None = None,
+        deps: Deps | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -46,6 +50,7 @@ class Lattice(Generic[P, R]):
         self.timeout = check_options(f"lattice {self.name}", {"timeout": timeout}).get("timeout")
         self.pack = check_pack(f"lattice {self.name}", pack)
         self.replacements = dict(replacements or {})
+        self.deps = deps or Deps()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Just run the function; in a lattice that is being built, add a node that becomes a dispatch of its own.
@@ -58,11 +63,21 @@ class Lattice(Generic[P, R]):
         if builder is None:
             return self.function(*args, **kwargs)
 
-        check_call(self.function, f"lattice {self.name}", args, kwargs)
-        spec = builder.graph.default_executor if self.executor is None else builder.spec_of(self.executor, describe)
-        function = Sublattice(self, spec, builder.local, builder.replacements)
-        output: Any = builder.add_call(SUBLATTICE + self.name, function, args, kwargs, spec, {}, Role.SUBLATTICE)
+        output: Any = self.add_to(builder, args, kwargs, Electron(self))
         return output  # type: ignore[no-any-return]
+
+    def add_to(self, builder: GraphBuilder, args: Any, kwargs: Any, settings: Electron[..., Any]) -> NodeOutput:
+        """Add the node of a sublattice.
+
+        Args:
+            settings: Where and how its graph is built. What is in the graph has the settings of this lattice.
+        """
+        check_call(self.function, f"lattice {self.name}", args, {**kwargs, **dict.fromkeys(settings.deps.keywords)})
+        spec = builder.graph.default_executor if self.executor is None else builder.spec_of(self.executor, describe)
+        function = settings.deps.around(Sublattice(self, spec, builder.local, builder.replacements))
+        where = spec if settings.executor is None else builder.spec_of(settings.executor, describe)
+        options = {**settings.options, **settings.deps.options}
+        return builder.add_call(SUBLATTICE + self.name, function, args, kwargs, where, options, Role.SUBLATTICE)
 
     @property
     def name(self) -> str:
@@ -83,7 +98,7 @@ class Lattice(Generic[P, R]):
     def replacing(self, replacements: Mapping[str, Electron[Any, Any]]) -> Lattice[P, R]:
         """Return this lattice with other electrons in place of those of these names, besides those it has replaced."""
         every = {**self.replacements, **replacements}
-        return Lattice(self.function, self.executor, self.options, self.timeout, self.pack, every)
+        return Lattice(self.function, self.executor, self.options, self.timeout, self.pack, every, self.deps)
 
     def build_graph_on(
         self,
@@ -103,7 +118,7 @@ class Lattice(Generic[P, R]):
         settings = {"timeout": self.timeout, "pack": self.pack}
         graph = TransportGraph(self.name, executor, settings)
         every = {**self.replacements, **replacements}
-        builder = GraphBuilder(graph, local=local, defaults=self.options, replacements=every)
+        builder = GraphBuilder(graph, local=local, defaults=self.options, replacements=every, deps=self.deps)
 
         with building(builder):
             builder.set_result(self.function(*args, **kwargs))
@@ -112,7 +127,7 @@ class Lattice(Generic[P, R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         spec = describe(self.executor) if is_composing() and self.executor is not None else self.executor
-        return Lattice, (self.function, spec, self.options, self.timeout, self.pack, self.replacements)
+        return Lattice, (self.function, spec, self.options, self.timeout, self.pack, self.replacements, self.deps)
 
 
 class Sublattice:
@@ -149,6 +164,10 @@ def lattice(
     grace: float | None = None,
     timeout: float | None = None,
     pack: int | str | None = None,
+    deps_pip: Any = None,
+    deps_bash: Any = None,
+    call_before: Any = (),
+    call_after: Any = (),
 ) -> Callable[[Callable[P, R]], Lattice[P, R]]: ...
 def lattice(
     function: Any = None,
@@ -158,6 +177,10 @@ def lattice(
     timeout: float | None = None,
     pack: int | str | None = None,
     task_timeout: float | None = None,
+    deps_pip: Any = None,
+    deps_bash: Any = None,
+    call_before: Any = (),
+    call_after: Any = (),
     **options: Any,
 ) -> Any:
     """Turn a function into a lattice.
@@ -173,17 +196,19 @@ def lattice(
         pack: How electrons are packed into jobs, unless their executor says it: a number, how many that are ready
             together make one job; "chain", each with what needs only it and runs on the same executor; "auto", as many
             jobs as the executor has workers, with chains. Default: one job each.
+        deps_pip: For electrons that have none themselves; so are deps_bash, call_before and call_after. See `electron`.
 
     Raises:
         GraphError: An option is unknown or does not fit.
         ExecutorOptionError: The executor's `max_workers`, `grace` or `pack` does not fit.
     """
     options["timeout"] = task_timeout
+    deps = Deps(deps_pip, deps_bash, call_before, call_after)
 
     if function is None:
-        return lambda function: Lattice(function, executor, options, timeout, pack)
+        return lambda function: Lattice(function, executor, options, timeout, pack, deps=deps)
 
-    return Lattice(function, executor, options, timeout, pack)
+    return Lattice(function, executor, options, timeout, pack, deps=deps)
 
 
 def dump_for_redispatch(lattice: Lattice[Any, Any], args: Any, kwargs: Any) -> tuple[bytes, bytes]:

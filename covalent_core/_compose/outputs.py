@@ -61,6 +61,7 @@ class Builder(Protocol):
     @property
     def at_work(self) -> bool: ...
     def add_operation(self, name: str, function: Callable[..., Any], *args: Any) -> NodeOutput: ...
+    def add_wait(self, child: NodeOutput, parent: NodeOutput) -> None: ...
 
 
 class NodeOutput:
@@ -78,6 +79,31 @@ class NodeOutput:
 
     def __repr__(self) -> str:
         return f"<output of {name_of(self)}>"
+
+    def wait_for(self, parents: Any) -> NodeOutput:
+        """Let this node start only after others have completed, though it takes nothing from them; see `ct.wait`.
+
+        Args:
+            parents: The output of another electron, or several of them.
+
+        Returns:
+            This output.
+
+        Raises:
+            GraphError: One of them is not the output of an electron of this lattice.
+        """
+        every = list(parents) if isinstance(parents, (list, tuple, set, frozenset)) else [parents]
+
+        for output in every:
+            if not isinstance(output, NodeOutput):
+                raise GraphError(
+                    f"ct.wait takes the outputs of electrons, not {short(output)} ({type(output).__name__})"
+                )
+
+        for parent in every:
+            self._ct_builder.add_wait(self, parent)
+
+        return self
 
     def __getitem__(self, key: Any) -> NodeOutput:
         return _operation(self, f":getitem:{short(key)}", operator.getitem, self, key)

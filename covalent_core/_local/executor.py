@@ -45,6 +45,8 @@ class LocalExecutor:
     Attributes:
         max_workers: How many tasks run at once. Default: the number of processors this process may use.
         workdir: The directory in which tasks run. Default: where this executor was created, that is, the client's.
+        create_unique_workdir: Whether each task runs in a folder of its own, ``<dispatch id>/node_<id>`` below
+            `workdir`, and a pack in that of its first node. It stays if there is something in it when the job is over.
         environment: Environment variables for the tasks, besides those of the dispatcher.
         grace: Seconds between SIGTERM and SIGKILL when a task is cancelled. A task that neither asks
             `ct.current_task()` nor handles SIGTERM ends at once.
@@ -54,6 +56,7 @@ class LocalExecutor:
 
     max_workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     workdir: str = field(default_factory=os.getcwd)
+    create_unique_workdir: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     grace: float = DEFAULT_GRACE
     python: str = sys.executable
@@ -88,7 +91,11 @@ class LocalExecutor:
 
     @hookimpl
     async def pickle(self, job: Job) -> bytes:
-        job.workdir, job.environment = self.workdir, self.environment
+        job.workdir, job.environment = self._workdir(job), self.environment
+
+        if self.create_unique_workdir:
+            os.makedirs(job.workdir, exist_ok=True)
+
         return pickle.dumps(job.spec)
 
     @hookimpl
@@ -202,6 +209,16 @@ class LocalExecutor:
 
         members = (f".{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
         remove(self._jobs / job.ticket, [".call", ".cancel", ".process", ".ended", *members])
+
+        if self.create_unique_workdir:
+            # That of the dispatch goes with the last of its tasks.
+            for folder in (Path(self._workdir(job)), Path(self._workdir(job)).parent):
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def _workdir(self, job: Job) -> str:
+        unique = f"{self.workdir}/{job.dispatch_id}/node_{job.node_ids[0]}"
+        return unique if self.create_unique_workdir else self.workdir
 
     def _offer(self, job: Job, location: str, call: bytes) -> Worker:
         """Give a job to a worker; to another one if that has been ended from outside while it was idle."""

@@ -59,7 +59,8 @@ class DepsCall:
     """A function that is called before or after the task, in its process.
 
     Args:
-        retval_keyword: Of a call before the task: the keyword argument as which the task is given what it returns.
+        retval_keyword: Of a call before the task: the keyword argument as which the task is given what it returns; a
+            list of that where several calls have the same.
     """
 
     def __init__(
@@ -76,10 +77,9 @@ class DepsCall:
         self.func, self.args, self.kwargs = func, list(args), dict(kwargs or {})
         self.retval_keyword = retval_keyword
 
-    def call(self) -> Dict[str, Any]:
-        """Call the function; return what the task is given of it."""
-        value = self.func(*self.args, **self.kwargs)
-        return {self.retval_keyword: value} if self.retval_keyword else {}
+    def call(self) -> Any:
+        """Call the function; return what it gives."""
+        return self.func(*self.args, **self.kwargs)
 
 
 class Deps:
@@ -95,10 +95,24 @@ class Deps:
     def __bool__(self) -> bool:
         return bool(self.bash or self.pip or self.before or self.after)
 
+    def or_else(self, others: Deps) -> Deps:
+        """Return these, with those of the others of whose kind there is none."""
+        if not others:
+            return self
+
+        return Deps(
+            self.pip or others.pip, self.bash or others.bash, self.before or others.before, self.after or others.after
+        )
+
     @property
-    def fresh(self) -> bool:
-        """Whether the task needs a process that has not imported anything yet."""
-        return self.pip is not None
+    def options(self) -> Dict[str, Any]:
+        """What the core has to know of a task with these."""
+        # What is installed for it may be another version of what has been imported before.
+        return {"fresh": True} if self.pip is not None else {}
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function with these, which is called like the function."""
+        return Prepared(function, self) if self else function
 
     @property
     def keywords(self) -> List[str]:
@@ -124,9 +138,13 @@ class Prepared:
                 folder = make_folder("deps-pip")
                 deps.pip.install(folder)
 
-            for call in deps.before:
-                kwargs.update(call.call())
+            given: Dict[str, List[Any]] = {}
 
+            for call in deps.before:
+                given.setdefault(call.retval_keyword, []).append(call.call())
+
+            given.pop("", None)
+            kwargs.update({name: values if len(values) > 1 else values[0] for name, values in given.items()})
             return self._finish(self._function(*args, **kwargs))
         finally:
             if folder:

@@ -424,3 +424,77 @@ def test_print_shows_a_sublattice_by_its_name_and_what_it_came_to(home: Path, tm
     result = ct.dispatch_sync(around_bottom)(tmp_path)
 
     assert re.search(r"^:sublattice:noted\(0\): inside$", str(result), re.MULTILINE)
+
+
+def test_an_electron_over_a_lattice_is_a_sublattice_with_options_of_its_own(home: Path, tmp_path: Path) -> None:
+    """The electron says where and how the graph is built, the lattice what holds for the nodes in it."""
+    building, inside = tmp_path / "building", tmp_path / "inside"
+    building.mkdir()
+    inside.mkdir()
+
+    def folder() -> str:
+        return os.getcwd()
+
+    @ct.electron(
+        executor=ct.executor.LocalExecutor(workdir=str(building)),
+        retries=1,
+        call_before=ct.DepsCall(lambda: "prepared", retval_keyword="prepared"),
+    )
+    @ct.lattice(executor=ct.executor.LocalExecutor(workdir=str(inside)))
+    def sub(count, prepared):
+        if not list(tmp_path.glob("tried")):
+            Path(tmp_path, "tried").touch()
+            raise ValueError("built when it is tried again")
+
+        return os.getcwd(), prepared, [ct.electron(folder)() for _ in range(count)]
+
+    @ct.lattice
+    def workflow():
+        return gather(sub(2))
+
+    result = finished(ct.dispatch(workflow)())
+    assert result.status == Status.COMPLETED, result.error
+    assert result.result == ((str(building), "prepared", [str(inside)] * 2),)
+    node_id = node_named(result, ":sublattice:sub")
+    node = result.get_node_result(node_id)
+    assert (node["attempt"], node["sublattice_result"].status) == (1, Status.COMPLETED)
+
+
+def test_a_cancelled_electron_over_a_lattice_takes_the_whole_of_it_along(home: Path, tmp_path: Path) -> None:
+    sub = ct.electron(bottom)
+
+    @ct.lattice
+    def workflow():
+        return gather(sub(tmp_path, "task"))
+
+    dispatch_id = ct.dispatch(workflow)()
+    processes = tree(tmp_path, "task")
+    node_id = node_named(ct.get_result(dispatch_id), ":sublattice:bottom")
+    assert ct.cancel(dispatch_id, node_id, wait=True)
+
+    assert not any_alive(processes)
+    child = ct.get_result(dispatch_id).get_node_result(node_id)["sublattice_result"]
+    assert child.status == Status.CANCELLED
+
+
+def test_what_the_electrons_of_a_lattice_need_may_be_said_once(home: Path) -> None:
+    def say(word):
+        print(word)
+        return word
+
+    own = ct.electron(call_before=[ct.DepsCall(say, ["own"], retval_keyword="word")])(lambda word: word)
+    plain = ct.electron(lambda word: word)
+
+    @ct.lattice(
+        deps_bash="echo shell",
+        call_before=[ct.DepsCall(say, [word], retval_keyword="word") for word in ("first", "second")],
+        call_after=[lambda: print("after")],
+    )
+    def workflow():
+        return own(), plain()
+
+    result = finished(ct.dispatch(workflow)())
+    # Several calls of one keyword give a list.
+    assert result.result == ("own", ["first", "second"]), result.error
+    outputs = [result.get_node_result(node_id)["stdout"] for name, node_id in result.nodes() if "lambda" in name]
+    assert outputs == ["shell\nown\nafter\n", "shell\nfirst\nsecond\nafter\n"]

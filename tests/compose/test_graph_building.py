@@ -606,6 +606,14 @@ def test_circle_of_waits_is_refused() -> None:
         built(compose)
 
 
+def test_an_output_waits_for_others() -> None:
+    def compose() -> Any:
+        first, second = pair(), pair()
+        return pair().wait_for([first, second]).wait_for(first)
+
+    assert built(compose).edges == {(0, 2), (1, 2)}
+
+
 def test_wait_for_itself_is_refused() -> None:
     def compose() -> Any:
         output = pair()

@@ -392,3 +392,23 @@ def fill(filler: Path) -> None:
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(512))
+
+
+@pytest.mark.parametrize("pack", [None, 2])
+def test_a_folder_for_each_task_stays_if_there_is_something_in_it(home: Path, tmp_path: Path, pack: int | None) -> None:
+    def work(name: str) -> str:
+        if name:
+            Path(name).write_text("left")
+
+        return os.getcwd()
+
+    @ct.lattice(executor=LocalExecutor(workdir=str(tmp_path / "work"), create_unique_workdir=True), pack=pack)
+    def workflow() -> list[str]:
+        return [ct.electron(work)(name) for name in ("", "file")]
+
+    result = ct.get_result(ct.dispatch(workflow)(), wait=True, timeout=60)
+    assert result.status == Status.COMPLETED, result.error
+    folder = tmp_path / "work" / result.dispatch_id
+    nodes = [f"node_{node_id}" for name, node_id in result.nodes() if name.startswith("work(")]
+    assert result.result == [str(folder / node) for node in ([nodes[0]] * 2 if pack else nodes)]
+    wait_until(lambda: [path.name for path in folder.iterdir()] == [nodes[0] if pack else nodes[1]])
