@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import time
@@ -20,6 +22,21 @@ GONE = (errno.ENOENT, errno.ENOTDIR)
 
 #: More than an outcome needs that says in the words of `loss` what has become of another.
 RESERVE_BYTES = 8192
+
+
+#: Of fallocate: the file keeps its size, and what is freed reads as zeros.
+KEEP_SIZE, PUNCH_HOLE = 1, 2
+
+
+def free_beginning(file: int, size: int) -> None:
+    """Give back the disk that the beginning of a file takes; all else in it stays where it is.
+
+    Where the file system cannot do that, as older network file systems cannot, the file stays as large as it is.
+    """
+    # An older C library may not have the function under this name.
+    with contextlib.suppress(AttributeError):
+        length = ctypes.c_int64(size // 4096 * 4096)
+        ctypes.CDLL(None).fallocate64(file, KEEP_SIZE | PUNCH_HOLE, ctypes.c_int64(0), length)
 
 
 def loss(error: OSError, file: str) -> str:

@@ -9,7 +9,8 @@ import resource
 import sys
 from typing import Tuple
 
-from .protocol import OUTPUT_BYTES
+from .disk import free_beginning
+from .protocol import OUTPUT_BYTES, OUTPUT_BYTES_ON_DISK
 
 
 class Output:
@@ -42,6 +43,14 @@ class Output:
 
         stdout, stderr = map(take_from, self._files)
         return stdout, stderr
+
+    def trim(self) -> None:
+        """Give back the disk that holds what will not be kept: a task that prints without end does not fill it."""
+        for file in self._files:
+            found = os.fstat(file)
+
+            if found.st_blocks * 512 > OUTPUT_BYTES_ON_DISK:
+                free_beginning(file, found.st_size - OUTPUT_BYTES_ON_DISK // 2)
 
 
 def open_output(path: str) -> int:

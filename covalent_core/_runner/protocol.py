@@ -76,3 +76,6 @@ INLINE_BYTES = 32 * 1024
 
 #: How much of what a task wrote to its standard output and error is kept: the end of it.
 OUTPUT_BYTES = 64 * 1024
+
+#: How much of it is on the disk while the task runs, about.
+OUTPUT_BYTES_ON_DISK = 4 * 2**20

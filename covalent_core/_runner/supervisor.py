@@ -25,6 +25,9 @@ from .workers import Workers
 #: The longest wait, in seconds: there is a limit to what `epoll` takes.
 LONGEST = 3600.0
 
+#: How often it is looked how much a task has written.
+OUTPUT_SECONDS = 1.0
+
 
 class Supervisor:
     """Keep one worker, give it one job at a time, and end that job's whole process tree when told to.
@@ -163,13 +166,15 @@ class Supervisor:
         seconds += [PAUSE] if self._files.is_waiting else []
 
         if self._job is not None:
-            seconds.append(max(0.0, self._job.seconds_left))
+            seconds += [OUTPUT_SECONDS, max(0.0, self._job.seconds_left)]
             seconds += [0.2] if self._looks_for_orders(self._job) else []
 
         return min(seconds)
 
     def _look_around(self, job: Job) -> None:
         """End what is out of time, and what has been cancelled where there is no line to say so."""
+        self._written.trim()
+
         if self._lease and self._lease.is_over:
             error = f"the dispatcher has not been heard for {self._lease.seconds:g} s"
             self._stop(Outcome("FAILED", error, "lease"), job.grace)

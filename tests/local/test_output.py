@@ -107,3 +107,30 @@ def test_what_one_attempt_has_written_is_not_that_of_the_next(home: Path, tmp_pa
     assert node["status"] == ct.Status.COMPLETED
     assert node["stdout"] == ""
     assert [attempt["stdout"] for attempt in node["attempts"]] == ["loud\n"]
+
+
+def test_what_is_printed_without_end_does_not_fill_the_disk(home: Path, tmp_path: Path) -> None:
+    def flood(folder: Path) -> None:
+        import subprocess
+
+        for _ in range(40):
+            print("x" * 2**20)
+
+        subprocess.run(["head", "-c", str(40 * 2**20), "/dev/zero"])
+        print("last words")
+
+        while not (folder / "go").exists():
+            time.sleep(0.005)
+
+        print("the end")
+
+    dispatch_id = ct.dispatch(ct.lattice(ct.electron(flood)))(tmp_path)
+    wait_until(lambda: output(dispatch_id).endswith("last words\n"))
+    # The file is as long as what has been written, and takes as much of the disk as what is kept.
+    (file,) = (file for file in (home / "jobs").glob("*.stdout") if file.stat().st_size)
+    assert file.stat().st_size > 80 * 2**20
+    wait_until(lambda: file.stat().st_blocks * 512 < 5 * 2**20)
+    let(tmp_path, "go")
+    finished(dispatch_id)
+
+    assert output(dispatch_id).endswith("last words\nthe end\n")
