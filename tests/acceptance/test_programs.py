@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from probes import ending
-from programs import PROGRAMS
+from small_programs import PROGRAMS
 
 DRIVER = """
 if __name__ == "__main__":
