@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from covalent_core._model.status import Status
     from covalent_core._model.usage import Usage
     from covalent_core._runner.deps import DepsBash, DepsCall, DepsPip
-    from covalent_core._runner.task import Task, checkpoint, current_task
+    from covalent_core._runner.task import Task, checkpoint, current_task, shield
     from covalent_core.errors import CovalentError, TaskCancelledError, TaskRuntimeError
     from covalent_core.hookspecs import hookimpl
 
@@ -72,6 +72,7 @@ __all__ = [
     "redispatch",
     "resume_schedule",
     "schedule",
+    "shield",
     "trigger",
     "unschedule",
     "wait",
@@ -112,6 +113,7 @@ _HOMES = {
     "redispatch": "_client.api",
     "resume_schedule": "_client.schedules",
     "schedule": "_client.schedules",
+    "shield": "_runner.task",
     "trigger": "_client.schedules",
     "unschedule": "_client.schedules",
     "wait": "_compose.electron",
@@ -130,7 +132,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise ImportError(
             f"covalent_core.{name} is not available here ({error}); inside a task on a machine where covalent-core is "
-            f"not installed only checkpoint, current_task and the errors are; install covalent-core there to use more"
+            f"not installed only checkpoint, current_task, shield and the errors are; install covalent-core there to "
+            f"use more"
         ) from error
 
     globals()[name] = value

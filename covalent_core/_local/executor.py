@@ -170,7 +170,7 @@ class LocalExecutor:
     @hookimpl
     async def cancel_members(self, job: Job, location: str, node_ids: list[int]) -> Results:
         if job.ticket in self._busy:
-            self._busy[job.ticket].send(cancel=job.ticket, nodes=node_ids, grace=job.grace)
+            self._busy[job.ticket].send(cancel=job.ticket, nodes=node_ids, grace=job.grace, reason=job.cancel_reason)
         else:
             await self._until_alone()
             part = Path(f"{location}.cancel.part")
@@ -239,7 +239,7 @@ class LocalExecutor:
     async def _end_by_word(self, job: Job, location: str) -> bool:
         """Let the supervisor of a job end it if there is a line to it; return whether the job has ended."""
         if job.ticket in self._busy:
-            self._busy[job.ticket].send(cancel=job.ticket, grace=job.grace)
+            self._busy[job.ticket].send(cancel=job.ticket, grace=job.grace, reason=job.cancel_reason)
             return await self._until_ended(job)
 
         if job.ticket not in self._done:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from covalent_core._runner.task import make_folder
+from covalent_core._runner.task import make_folder, run_coroutine
 from covalent_core.errors import DependencyError, GraphError
 
 
@@ -152,9 +152,7 @@ class Prepared:
 
     def _finish(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
-            import asyncio
-
-            value = asyncio.run(value)
+            value = run_coroutine(value)
 
         for call in self._deps.after:
             call.call()

@@ -8,6 +8,8 @@ import struct
 
 #: The longest path there is.
 FOLDER_BYTES = 4096
+#: What of a reason is passed on.
+REASON_BYTES = 4096
 
 
 class Progress:
@@ -18,7 +20,7 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2**16 + FOLDER_BYTES)
+        self._memory = mmap.mmap(-1, 2**16 + REASON_BYTES + FOLDER_BYTES)
 
     def clear(self) -> None:
         self._memory[:] = bytes(len(self._memory))
@@ -30,6 +32,16 @@ class Progress:
     @property
     def folder(self) -> str:
         return os.fsdecode(self._memory[-FOLDER_BYTES:].rstrip(b"\0"))
+
+    @property
+    def reason(self) -> str:
+        """Why what runs is being ended, where somebody has said so; the supervisor knows before the task is told."""
+        return self._memory[-REASON_BYTES - FOLDER_BYTES : -FOLDER_BYTES].rstrip(b"\0").decode("utf-8", "ignore")
+
+    @reason.setter
+    def reason(self, text: str) -> None:
+        content = text.encode("utf-8", "ignore")[:REASON_BYTES]
+        self._memory[-REASON_BYTES - FOLDER_BYTES : -FOLDER_BYTES] = content.ljust(REASON_BYTES, b"\0")
 
     def begin(self, place: int) -> bool:
         """Begin the task at a place, unless it is cancelled."""

@@ -242,6 +242,8 @@ class Supervisor:
         elif "release" in command:
             self._line.release(command["release"])
         elif self._job is not None and self._job.ticket == command["cancel"]:
+            self._workers.progress.reason = command.get("reason", "")
+
             if "nodes" in command:
                 self._cancel_members(self._job, command["nodes"], command["grace"])
             else:

@@ -73,20 +73,13 @@ def end_child() -> None:
 
 
 def result_of(call: Callable[[], Any]) -> Any:
+    from covalent_core._runner.task import run_coroutine
+
     value = call()
-
-    if not inspect.iscoroutine(value):
-        return value
-
-    # Half of what it takes to start a runner, and most functions need none of it.
-    import asyncio
-
-    return asyncio.run(value)
+    return run_coroutine(value) if inspect.iscoroutine(value) else value
 
 
-def run_task(
-    spec: Dict[str, Any], task: Dict[str, Any], prefix: str, output: Output, note_folder: Callable[[str], None]
-) -> bytes:
+def run_task(spec: Dict[str, Any], task: Dict[str, Any], prefix: str, output: Output, progress: Progress) -> bytes:
     """Call one function and return the record of its outcome; never raises, whatever the function does.
 
     Its output is added to the values of the job, for tasks after it.
@@ -96,7 +89,8 @@ def run_task(
 
     started = time.time()
     content = Spool(prefix + ".value")
-    current.begin(current.Task(spec["dispatch_id"], task["node_id"], task["attempt"]), note_folder)
+    place = (spec["dispatch_id"], task["node_id"], task["attempt"])
+    current.begin(current.Task(*place, lambda: progress.reason), progress.note_folder)
     modules.begin()
 
     try:
@@ -253,7 +247,7 @@ def run_job(
         elif any(need in members and need not in spec["values"] for need in task["needs"]):
             answer = (node_id, record_of(Outcome("SKIPPED")))
         else:
-            record = run_task(spec, task, node, output, progress.note_folder)
+            record = run_task(spec, task, node, output, progress)
             answer = (node_id, fit_in_message(node, record))
 
     assert answer is not None

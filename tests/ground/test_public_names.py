@@ -147,8 +147,8 @@ def test_name_that_cannot_be_loaded_in_a_task_says_so() -> None:
     assert run(code) == (
         "covalent_core.dispatch is not available here "
         "(import of covalent_core._client.api halted; None in sys.modules); inside a task on a machine where "
-        "covalent-core is not installed only checkpoint, current_task and the errors are; install covalent-core there "
-        "to use more"
+        "covalent-core is not installed only checkpoint, current_task, shield and the errors are; install "
+        "covalent-core there to use more"
     )
 
 
