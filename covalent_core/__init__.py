@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from covalent_core import executor as executor
-    from covalent_core._client.api import cancel, dispatch, dispatch_sync, get_result, list_dispatches, redispatch
+    from covalent_core._client.api import dispatch, dispatch_sync, get_result, list_dispatches, redispatch
+    from covalent_core._client.cancelling import cancel
+    from covalent_core._client.choosing import where
     from covalent_core._client.purging import purge
     from covalent_core._client.result import Result
     from covalent_core._client.schedules import (
@@ -76,6 +78,7 @@ __all__ = [
     "trigger",
     "unschedule",
     "wait",
+    "where",
 ]
 
 _HOMES = {
@@ -97,7 +100,7 @@ _HOMES = {
     "TaskCancelledError": "errors",
     "TaskRuntimeError": "errors",
     "Usage": "_model.usage",
-    "cancel": "_client.api",
+    "cancel": "_client.cancelling",
     "checkpoint": "_runner.task",
     "current_task": "_runner.task",
     "dispatch": "_client.api",
@@ -117,6 +120,7 @@ _HOMES = {
     "trigger": "_client.schedules",
     "unschedule": "_client.schedules",
     "wait": "_compose.electron",
+    "where": "_client.choosing",
 }
 
 

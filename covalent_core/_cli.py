@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from covalent_core._client.result import Result
+    from covalent_core._model.cancellation import CancelOutcome
+    from covalent_core._model.where import Where
 
 COLOURS = {
     "COMPLETED": "green",
@@ -53,13 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     listing = add("list", _list, "Show the newest dispatches.")
     listing.add_argument("--status", action="append", help="only those with this status; may be repeated")
     listing.add_argument("--limit", type=int, default=20)
+    _add_where(listing)
 
     showing = add("show", _show, "Show a dispatch and its nodes.")
     showing.add_argument("dispatch_id")
     showing.add_argument("--wait", action="store_true", help="follow it until it has ended")
 
-    cancelling = add("cancel", _cancel, "Cancel a dispatch, or some of its nodes.")
-    cancelling.add_argument("dispatch_id")
+    cancelling = add("cancel", _cancel, "Cancel a dispatch, some of its nodes, or all that have something in common.")
+    cancelling.add_argument("dispatch_id", nargs="?")
+    _add_where(cancelling)
+    cancelling.add_argument("--dry-run", action="store_true", help="only show what would be cancelled")
     cancelling.add_argument("--task", type=int, action="append", metavar="NODE_ID", help="may be repeated")
     cancelling.add_argument("--reason")
     cancelling.add_argument("--wait", action="store_true", help="return when nothing of it is alive any more")
@@ -86,6 +91,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_where(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tag", action="append", help="those that have this tag; may be repeated")
+    parser.add_argument("--name", metavar="LATTICE", help="those of the lattice of this name")
+    parser.add_argument("--executor", metavar="NAME", help="those that run something there")
+    parser.add_argument("--older-than", type=_span, metavar="AGE", help="those dispatched so long ago: 30d, 12h")
+
+
+def _where(options: argparse.Namespace) -> Where | None:
+    from covalent_core._client.choosing import where
+
+    given = {name: getattr(options, name) for name in ("tag", "name", "executor", "older_than")}
+    said = {name: value for name, value in given.items() if value is not None}
+    return where(**said) if said else None
+
+
 def _list(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Column, Table
@@ -94,7 +114,7 @@ def _list(options: argparse.Namespace) -> None:
 
     table = Table(Column("dispatch", no_wrap=True, min_width=36), "lattice", "status", "started", "ended")
 
-    for result in list_dispatches(options.status, options.limit):
+    for result in list_dispatches(options.status, options.limit, where=_where(options)):
         times = _moment(result.start_time), _moment(result.end_time)
         table.add_row(result.dispatch_id, result.name, _coloured(result.status), *times)
 
@@ -146,16 +166,20 @@ def _nodes_table(result: Result) -> Any:
 
 
 def _cancel(options: argparse.Namespace) -> None:
-    from covalent_core._client.api import cancel
+    from covalent_core._client.cancelling import cancel
 
-    how = {name: getattr(options, name) for name in ("reason", "wait", "timeout", "force")}
-    outcome = cancel(options.dispatch_id, options.task, **how)
-    print(outcome)
+    given: dict[str, Any] = {name: getattr(options, name) for name in ("reason", "wait", "timeout", "force", "dry_run")}
+    given |= {"dispatch_id": options.dispatch_id, "task_ids": options.task, "where": _where(options)}
+    found: Any = cancel(**given)
+    outcomes: list[CancelOutcome] = found if given["where"] else [found]
 
-    if options.wait and not outcome.confirmed:
-        raise SystemExit(f"not known to have ended yet: {', '.join(outcome.unconfirmed)}; the cancel goes on")
+    for outcome in outcomes:
+        print(f"Dispatch {outcome.dispatch_id} would be cancelled." if options.dry_run else outcome)
 
-    raise SystemExit(0 if outcome else 2)
+    if options.wait and (left := [name for outcome in outcomes for name in outcome.unconfirmed]):
+        raise SystemExit(f"not known to have ended yet: {', '.join(left)}; the cancel goes on")
+
+    raise SystemExit(0 if any(outcomes) else 2)
 
 
 def _schedules(options: argparse.Namespace) -> None:
@@ -180,7 +204,7 @@ def _moment(time: datetime | None) -> str:
 
 
 def _unschedule(options: argparse.Namespace) -> None:
-    from covalent_core._client.api import BY_USER
+    from covalent_core._client.cancelling import BY_USER
     from covalent_core._client.schedules import unschedule
 
     for outcome in unschedule(options.name, reason=options.reason or BY_USER):

@@ -5,34 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from operator import index
-from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex
+from typing import TYPE_CHECKING, Any, ParamSpec
 
+from covalent_core._client.choosing import checked_tags, statuses
 from covalent_core._client.moments import not_before
-from covalent_core._client.spawn import ensure_dispatcher, start_dispatcher
-from covalent_core._client.stored import client, new_dispatch, saying, stored_in, wake
+from covalent_core._client.spawn import start_dispatcher
+from covalent_core._client.stored import new_dispatch, stored_in, wake
 from covalent_core._client.waiting import check_timeout, until
 from covalent_core._compose.lattice import Lattice
 from covalent_core._home import Home, find_home
 from covalent_core._model.graph import short
 from covalent_core._model.status import Status
-from covalent_core.errors import DispatchError, GraphError, ResultTimeoutError
+from covalent_core.errors import GraphError, ResultTimeoutError
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from covalent_core._client.result import Result
-    from covalent_core._model.cancellation import CancelOutcome
+    from covalent_core._model.where import Where
     from covalent_core._store.store import NewDispatch, Store
 
 P = ParamSpec("P")
 
-#: Why a dispatch was cancelled, where nobody said.
-BY_USER = "Cancelled by user"
-
 
 def dispatch(
-    lattice: Lattice[P, Any], *, delay: float | timedelta | None = None, at: datetime | None = None
+    lattice: Lattice[P, Any],
+    *,
+    delay: float | timedelta | None = None,
+    at: datetime | None = None,
+    tags: str | Iterable[str] = (),
 ) -> Callable[P, str]:
     """Return a function that takes the lattice's arguments, dispatches it and returns the dispatch id at once.
 
@@ -43,9 +44,10 @@ def dispatch(
         at: The moment before which nothing of it starts, with a time zone. One that has passed is now. Either is kept
             as a moment of the machine's clock, and outlives dispatchers: the dispatch starts when one lives and that
             clock has come so far.
+        tags: Words under which it can be found with others, see `where`; who takes it up again keeps them.
 
     Raises:
-        DispatchError: What is given as `delay` or `at` is no moment.
+        DispatchError: What is given as `delay` or `at` is no moment, or a tag is no text.
         GraphError: The lattice does what cannot become a graph.
         ExecutorError: An executor is not installed, its options are wrong, or its hooks do not fit.
         StoreError: The store cannot be used where it is.
@@ -56,6 +58,7 @@ def dispatch(
         raise GraphError(f"ct.dispatch takes a lattice, not {short(lattice)}; decorate the function with @ct.lattice")
 
     not_before(delay, at)
+    words = checked_tags(tags)
 
     def dispatch_with(*args: P.args, **kwargs: P.kwargs) -> str:
         home = find_home()
@@ -63,7 +66,7 @@ def dispatch(
         start_dispatcher(home)
         moment = not_before(delay, at)
         graph = lattice.build_graph(*args, **kwargs)
-        return _store_and_wake(home, replace(new_dispatch(lattice, graph, args, kwargs), not_before=moment))
+        return _store_and_wake(home, replace(new_dispatch(lattice, graph, args, kwargs), not_before=moment, tags=words))
 
     return dispatch_with
 
@@ -121,6 +124,7 @@ def redispatch(
         graph = chosen.build_graph(*given[0], **given[1])
         reusing.check_names(graph, replacements)
         new = new_dispatch(chosen, graph, *given)
+        new.tags = stored_in(home).get_tags(dispatch_id)
         new.reused = reusing.reusable(stored_in(home), dispatch_id, graph) if reuse_previous_results else {}
         return _store_and_wake(home, new)
 
@@ -153,73 +157,15 @@ def get_result(dispatch_id: str, wait: bool = False, timeout: float | None = Non
     return Result(store, dispatch_id)
 
 
-def cancel(
-    dispatch_id: str,
-    task_ids: Iterable[SupportsIndex] | SupportsIndex | None = None,
-    *,
-    reason: str | None = None,
-    wait: bool = False,
-    timeout: float | None = None,
-    force: bool = False,
-) -> CancelOutcome:
-    """Cancel a dispatch, or some of its nodes with everything downstream of them.
-
-    When this returns, the order is on disk: what had not started never will, what runs is being ended, and whatever it
-    still returns is not taken. A node is CANCELLED when nothing of it is alive any more; until then it is CANCELLING.
-    Called again for a node that is CANCELLING, it asks for another attempt now.
-
-    Args:
-        task_ids: Node ids, as ``print(result)`` shows them, or one of them. None cancels the whole dispatch.
-        reason: Kept, and shown as the error. Default: "Cancelled by user".
-        wait: Return when all that was named has ended: then each target says in `confirmed` when it was known that
-            nothing of it is alive.
-        timeout: Seconds to wait at most; None is for ever. The cancel goes on: only the waiting ends, and what is not
-            confirmed yet says so.
-        force: Do not wait for ever for a proof that may never come, as where a host is gone for good. One more attempt
-            is made; what it does not confirm to have ended is given up: FAILED, with an error that says who gave it up
-            and what is not known. CANCELLED stays the word for what is proven.
-
-    Returns:
-        What became of each target. True if this call stopped anything, false if it came too late.
-
-    Raises:
-        DispatchNotFoundError: There is no such dispatch.
-        NodeNotFoundError: It has no such node; then nothing is cancelled.
-        SublatticeNodeError: The nodes are those of a sublattice, which can be cancelled only as a whole.
-        DispatchError: What is given for the nodes are no integers, or `timeout` is no number or given without `wait`;
-            then nothing is cancelled.
-        DispatcherError: The order is on disk, and what it did is in `outcome`, but what runs is not being ended: no
-            dispatcher can be started or each fails.
-    """
-    from covalent_core._store.orders import request_cancel
-
-    check_timeout(timeout)
-
-    if timeout is not None and not wait:
-        raise DispatchError(f"timeout={timeout!r} bounds the waiting, and nobody waits; say wait=True as well")
-
-    home = find_home()
-    named = _node_ids(task_ids)
-    outcome = request_cancel(stored_in(home), dispatch_id, named, reason or BY_USER, client(), force=force)
-
-    with saying(f"the cancel is on disk: {outcome}", dispatch_id=dispatch_id, outcome=outcome):
-        if not stored_in(home).get_status(dispatch_id).terminal:
-            ensure_dispatcher(home)
-
-        if wait:
-            from covalent_core._client.confirming import confirm
-
-            return confirm(stored_in(home), outcome, timeout, partial(ensure_dispatcher, home))
-
-    return outcome
-
-
-def list_dispatches(status: Status | str | Iterable[Status | str] | None = None, limit: int = 100) -> list[Result]:
+def list_dispatches(
+    status: Status | str | Iterable[Status | str] | None = None, limit: int = 100, *, where: Where | None = None
+) -> list[Result]:
     """Return the newest dispatches, newest first.
 
     Args:
         status: Only those with this status, or one of these.
         limit: How many at most.
+        where: Only those that have this in common, see `where`, without those of sublattices.
 
     Raises:
         DispatchError: There is no such status.
@@ -227,33 +173,8 @@ def list_dispatches(status: Status | str | Iterable[Status | str] | None = None,
     from covalent_core._client.result import Result
 
     store = stored_in(find_home())
-    wanted = [status] if isinstance(status, str) else status
-
-    try:
-        statuses = None if wanted is None else [Status(item) for item in wanted]
-    except ValueError as error:
-        raise DispatchError(f"{error}; statuses are: {', '.join(Status)}") from None
-
-    return [Result(store, row.dispatch_id) for row in store.list_dispatches(statuses, limit)]
-
-
-def _node_ids(task_ids: Iterable[SupportsIndex] | SupportsIndex | None) -> list[int] | None:
-    if task_ids is None:
-        return None
-
-    several = isinstance(task_ids, Iterable) and not isinstance(task_ids, (str, bytes))
-    return [_node_id(item) for item in (task_ids if several else [task_ids])]  # type: ignore[union-attr]
-
-
-def _node_id(given: Any) -> int:
-    try:
-        if not isinstance(given, bool):
-            # The integers of NumPy and others are integers as well.
-            return index(given)
-    except TypeError:
-        pass
-
-    raise DispatchError(f"task_ids takes node ids, which are integers, not {given!r}")
+    wanted = None if status is None else statuses(status)
+    return [Result(store, row.dispatch_id) for row in store.list_dispatches(wanted, limit, where)]
 
 
 def _store_and_wake(home: Home, new: NewDispatch) -> str:

@@ -62,6 +62,11 @@ class Result:
         return _time(self._row.due)
 
     @property
+    def tags(self) -> list[str]:
+        """The tags that it was dispatched with, in alphabetical order."""
+        return self._store.get_tags(self.dispatch_id)
+
+    @property
     def start_time(self) -> datetime | None:
         """When a dispatcher took it up."""
         return _time(self._row.started)

@@ -11,9 +11,11 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from covalent_core._model.cancellation import OUTCOMES, CancelOutcome, CancelTarget, downstream, upstream
 from covalent_core._model.status import Status, final_status
+from covalent_core._model.where import Where
 from covalent_core._store.database import now
 from covalent_core._store.prepared import Prepared, Query, is_one_of
 from covalent_core._store.schema import cancel_orders, cancel_targets, dispatches, edges, jobs, nodes
+from covalent_core._store.selection import conditions
 from covalent_core._store.store import OPEN, Store
 from covalent_core._store.transitions import GIVEN_UP
 from covalent_core.errors import NodeNotFoundError, SublatticeNodeError
@@ -53,6 +55,27 @@ def request_cancel(
             )
 
         return _Order(connection.connection.cursor(), reason, client, force).give(dispatch_id, task_ids)
+
+
+def request_cancel_of_all(
+    store: Store, where: Where, reason: str, client: str, *, force: bool, dry_run: bool
+) -> list[CancelOutcome]:
+    """Order that all dispatches be cancelled that have something in common and have not ended, the oldest first.
+
+    Args:
+        dry_run: Only find out what that would do.
+    """
+    query = select(dispatches.c.dispatch_id).where(*conditions(where), dispatches.c.status.in_(OPEN))
+
+    with store.database.write() as connection:
+        found = list(connection.execute(query.order_by(dispatches.c.created)).scalars())
+        order = _Order(connection.connection.cursor(), reason, client, force)
+        outcomes = [order.give(dispatch_id, None) for dispatch_id in found]
+
+        if dry_run:
+            connection.rollback()
+
+        return outcomes
 
 
 def cancel_within(connection: Connection, dispatch_id: str, reason: str, client: str) -> CancelOutcome:

@@ -23,6 +23,7 @@ from covalent_core._store.schema import (
     occurrences,
     schedules,
     status_changes,
+    tags,
 )
 from covalent_core._store.store import Store
 
@@ -31,7 +32,7 @@ CHUNK = 50
 #: How old in seconds a folder of values must be that belongs to nothing: a client writes them before it commits.
 ORPHAN_SECONDS = 3600.0
 #: What has rows of a dispatch, or of a schedule.
-OF_A_DISPATCH = (functions, nodes, attempts, edges, jobs, status_changes, cancel_orders)
+OF_A_DISPATCH = (functions, nodes, attempts, edges, jobs, status_changes, cancel_orders, tags)
 OF_A_SCHEDULE = (functions, nodes, edges)
 
 

@@ -79,6 +79,15 @@ class Dispatch(Row, table=True):
     call: Optional[Any] = _value()
 
 
+class Tag(Row, table=True):
+    """A word under which a dispatch can be found with others."""
+
+    __tablename__ = "tags"
+
+    dispatch_id: str = Field(primary_key=True)
+    tag: str = Field(primary_key=True, index=True)
+
+
 class Schedule(Row, table=True):
     """A lattice that is dispatched again and again. Its nodes, edges and functions are those of its id.
 
@@ -297,6 +306,7 @@ def _table(model: type[Row]) -> Table:
 
 
 dispatches = _table(Dispatch)
+tags = _table(Tag)
 functions = _table(Function)
 executors = _table(Executor)
 nodes = _table(Node)

@@ -17,6 +17,7 @@ from covalent_core._home import Home
 from covalent_core._model.graph import ExecutorSpec, Node, TransportGraph
 from covalent_core._model.job import Value
 from covalent_core._model.status import TERMINAL, Status
+from covalent_core._model.where import Where
 from covalent_core._store.database import Database, now
 from covalent_core._store.schema import (
     attempts,
@@ -31,7 +32,9 @@ from covalent_core._store.schema import (
     nodes,
     schedules,
     status_changes,
+    tags,
 )
+from covalent_core._store.selection import conditions
 from covalent_core._store.values import Values
 from covalent_core.errors import DispatchNotFoundError
 
@@ -55,6 +58,7 @@ class NewDispatch:
         lattice: The pickled lattice, to build it again with; so is `call`, its pickled arguments.
         reused: The rows of nodes of another dispatch that stand for nodes which need not run.
         not_before: The moment before which nothing of it starts; None: now.
+        tags: Words under which it can be found with others.
     """
 
     graph: TransportGraph
@@ -65,6 +69,7 @@ class NewDispatch:
     call: bytes | None = None
     reused: Mapping[int, Row[Any]] = field(default_factory=dict)
     not_before: float | None = None
+    tags: Sequence[str] = ()
 
 
 class Store:
@@ -167,6 +172,9 @@ class Store:
         row |= {"created": now(), "not_before": new.not_before, **self.described(dispatch_id, new)}
         connection.execute(insert(dispatches), row | family)
 
+        if new.tags:
+            connection.execute(insert(tags), [{"dispatch_id": dispatch_id, "tag": tag} for tag in new.tags])
+
     def described(self, dispatch_id: str, new: NewDispatch) -> dict[str, Any]:
         """Return the columns in which a dispatch says how it is carried out and shown, with its values in place."""
         graph = new.graph
@@ -265,9 +273,19 @@ class Store:
         with self.database.read() as connection:
             return Status(self.find_dispatch(connection, dispatch_id).status)
 
-    def list_dispatches(self, statuses: Iterable[Status] | None, limit: int) -> list[Row[Any]]:
+    def get_tags(self, dispatch_id: str) -> list[str]:
+        """Return the tags of a dispatch, in alphabetical order."""
+        query = select(tags.c.tag).where(tags.c.dispatch_id == dispatch_id).order_by(tags.c.tag)
+
+        with self.database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def list_dispatches(
+        self, statuses: Iterable[Status] | None, limit: int, where: Where | None = None
+    ) -> list[Row[Any]]:
         """Return the rows of the newest dispatches, newest first."""
         query = select(dispatches).order_by(dispatches.c.created.desc()).limit(limit)
+        query = query if where is None else query.where(*conditions(where))
 
         if statuses is not None:
             query = query.where(dispatches.c.status.in_([Status(status).value for status in statuses]))

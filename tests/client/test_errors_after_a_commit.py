@@ -14,7 +14,7 @@ from tasks import finished, runs
 
 import covalent_core as ct
 from covalent_core import Status
-from covalent_core._client import api, spawn, stored
+from covalent_core._client import api, cancelling, spawn, stored
 from covalent_core._detached import DetachedProcess
 from covalent_core._store.database import Database
 from covalent_core.errors import DispatcherError, DispatchError
@@ -211,7 +211,7 @@ def test_nodes_may_be_named_in_any_way(home: Path, tmp_path: Path, monkeypatch: 
         # Nothing is to run before the cancel.
         patch.setattr(api, "start_dispatcher", lambda _: None)
 
-        for module in (api, stored):
+        for module in (cancelling, stored):
             patch.setattr(module, "ensure_dispatcher", lambda _: None)
         dispatch_id = ct.dispatch(workflow)(tmp_path)
         outcome = ct.cancel(dispatch_id, make())

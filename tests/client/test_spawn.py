@@ -102,8 +102,8 @@ def test_one_that_is_killed_while_it_serves_is_brought_back_however_often(
 
     for _ in range(3):
         ensure_dispatcher(find_home())
-        holder = last_holder(find_home())
-        assert holder is not None and holder.signal(signal.SIGKILL)
+        # One that has just begun serves a moment before it has said who it is.
+        wait_until(lambda: (holder := last_holder(find_home())) is not None and holder.signal(signal.SIGKILL))
         wait_until(lambda: not is_served(find_home()))
 
     assert _failures.repeated(find_home()) is None
