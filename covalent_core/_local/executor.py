@@ -20,7 +20,7 @@ from covalent_core._local import written
 from covalent_core._local.lost import how_lost
 from covalent_core._local.worker import Worker, is_locked, own_tag, remove
 from covalent_core._model.job import DEFAULT_GRACE, Job, Results, Value
-from covalent_core._runner.protocol import ENDED, MESSAGE_BYTES, OUTPUTS, RESULTS
+from covalent_core._runner.protocol import ENDED, MESSAGE_BYTES, OUTPUTS, REASON, RESULTS
 from covalent_core.backend.processes import ProcessHandle
 from covalent_core.errors import ExecutorError
 from covalent_core.hookspecs import hookimpl
@@ -154,6 +154,7 @@ class LocalExecutor:
         try:
             with fail_after(job.grace + KILL_SECONDS):
                 if not await self._end_by_word(job, location):
+                    Path(f"{location}{REASON}").write_text(job.cancel_reason, "utf-8", "replace")
                     process.signal(SIGTERM)
                     await process.wait()
         except TimeoutError:
@@ -208,7 +209,7 @@ class LocalExecutor:
             remove(self._jobs / self._lost.pop(job.ticket).tag, [ENDED])
 
         members = (f".{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
-        remove(self._jobs / job.ticket, [".call", ".cancel", ".process", ".ended", *members])
+        remove(self._jobs / job.ticket, [".call", ".cancel", REASON, ".process", ".ended", *members])
 
         if self.create_unique_workdir:
             # That of the dispatch goes with the last of its tasks.

@@ -8,6 +8,8 @@ import os
 import time
 from typing import Any, Dict, List, Optional, Set
 
+from .protocol import REASON
+
 
 class Job:
     """Which nodes there are, which of them have ended, and for how long the next may run.
@@ -66,6 +68,15 @@ class Job:
     def file(self, node_id: int) -> str:
         """Return the beginning of the names of the files of a node."""
         return f"{self.prefix}.{node_id}"
+
+
+def reason_for_the_end(prefix: str) -> str:
+    """Return why a job is to be ended, where somebody has said so."""
+    try:
+        with open(prefix + REASON, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def ordered_ends(prefix: str) -> List[int]:

@@ -13,6 +13,7 @@ Files of a job; all names begin with its prefix, which is ``results/<ticket>`` f
     .lease                touched by who wants the job to go on
     .cancel               nodes of a pack that are to be ended while the others go on, as a JSON list; to be renamed
                           into place. Done when each has its outcome. With a lease, also the only node of a job
+    .reason               why the job is to be ended, for its tasks to read: UTF-8, there before the runner is told
     .<pid>.stdout         what the node that is running has written so far; .stderr likewise (of a warm worker:
                           <tag>.stdout)
 
@@ -56,7 +57,7 @@ TAG = "COVALENT_CORE_SUPERVISOR"
 FOLDER = "results"
 
 #: What the names of these files end with.
-PROCESS, ENDED, LEASE, CANCEL = ".process", ".ended", ".lease", ".cancel"
+PROCESS, ENDED, LEASE, CANCEL, REASON = ".process", ".ended", ".lease", ".cancel", ".reason"
 OUTCOME, VALUE = ".outcome", ".value"
 
 #: Who owns a job that must not start any more: what ``.process`` then leads to.

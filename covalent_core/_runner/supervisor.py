@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Dict, List, Optional, Union
 
 from .disk import PAUSE, ROOM_SECONDS
-from .job import Job, ordered_ends
+from .job import Job, ordered_ends, reason_for_the_end
 from .lease import Lease
 from .output import Output
 from .processes import PR_SET_CHILD_SUBREAPER, set_process_option
@@ -154,6 +154,9 @@ class Supervisor:
             self._tree.warn(signum)
 
         if self._signals.terminated and self._job is not None:
+            if self._stopping is None:
+                self._workers.progress.reason = reason_for_the_end(self._job.prefix)
+
             self._stop(TOLD if os.getppid() == self._guard else UNGUARDED, self._job.grace)
 
     def _patience(self) -> float:

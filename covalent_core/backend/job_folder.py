@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
-from covalent_core._runner.protocol import CANCEL, ENDED, FOLDER, NOBODY, OUTCOME, OUTPUT_BYTES, PROCESS
+from covalent_core._runner.protocol import CANCEL, ENDED, FOLDER, NOBODY, OUTCOME, OUTPUT_BYTES, PROCESS, REASON
 from covalent_core.errors import ExecutorError
 
 
@@ -99,6 +99,10 @@ class JobFolder:
         # The runner may not have begun: it finds the order then.
         os.makedirs(self._results, 0o700, exist_ok=True)
         replace(self.prefix + CANCEL, json.dumps(sorted({*node_ids, *self._ordered()})).encode())
+
+    def say_why(self, reason: str) -> None:
+        """Say why the job is to be ended, for its tasks to read; before its runner is told to end."""
+        replace(self.prefix + REASON, reason.encode("utf-8", "replace"))
 
     def remove(self) -> None:
         """Remove it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probes import wait_until
+from probes import kill_dispatcher, wait_until
 from tasks import finished
 
 import covalent_core as ct
@@ -19,10 +19,20 @@ from covalent_core.executor import LocalExecutor
 REASON = "the laser is off, für heute"
 
 
-def ended(function: Callable[[Path], Any], folder: Path, *, grace: float = 30.0) -> tuple[ct.Result, float]:
-    """Cancel a task when it has made ``begun``; return its result, and after how many seconds it had ended."""
+def ended(
+    function: Callable[[Path], Any], folder: Path, *, grace: float = 30.0, killed: Path | None = None
+) -> tuple[ct.Result, float]:
+    """Cancel a task when it has made ``begun``; return its result, and after how many seconds it had ended.
+
+    Args:
+        killed: The home whose dispatcher is killed before.
+    """
     dispatch_id = ct.dispatch(ct.lattice(_on(function, LocalExecutor(grace=grace))))(folder)
     wait_until((folder / "begun").exists)
+
+    if killed is not None:
+        kill_dispatcher(killed)
+
     before = time.monotonic()
     ct.cancel(dispatch_id, reason=REASON)
     result = finished(dispatch_id)
@@ -34,7 +44,8 @@ def _on(function: Callable[[Path], Any], executor: LocalExecutor) -> Any:
     return ct.electron(executor=executor)(function)
 
 
-def test_it_knows_why(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_it_knows_why(home: Path, tmp_path: Path, killed: bool) -> None:
     def careful(folder: Path) -> None:
         task = ct.current_task()
         assert task is not None
@@ -49,7 +60,7 @@ def test_it_knows_why(home: Path, tmp_path: Path) -> None:
             (folder / "why").write_text(f"{task.reason}, {error.reason}")
             raise
 
-    ended(careful, tmp_path)
+    ended(careful, tmp_path, killed=home if killed else None)
     assert (tmp_path / "why").read_text() == f"{REASON}, {REASON}"
 
 

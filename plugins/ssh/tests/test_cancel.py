@@ -70,6 +70,26 @@ def test_hostile_processes_are_gone(far, executor, tmp_path) -> None:
     assert [pid for pid in before if alive(pid)] == []
 
 
+def test_a_task_knows_why(far, executor, tmp_path) -> None:
+    def careful(folder):
+        task = ct.current_task()
+        Path(folder, "begun").touch()
+
+        try:
+            while True:
+                ct.checkpoint()
+                time.sleep(0.005)
+        except ct.TaskCancelledError as error:
+            Path(folder, "why").write_text(f"{task.reason}, {error.reason}")
+            raise
+
+    dispatch_id = dispatch_one(executor, careful, tmp_path)
+    wait_until((tmp_path / "begun").exists)
+    ct.cancel(dispatch_id, reason="the laser is off", wait=True)
+
+    assert (tmp_path / "why").read_text() == "the laser is off, the laser is off"
+
+
 def test_they_are_gone_too_when_the_runner_was_killed_from_outside(far, executor, tmp_path) -> None:
     dispatch_id = dispatch_one(executor, be_hostile, tmp_path)
     wait_until(lambda: len(list(tmp_path.glob("hostile-*"))) == 8)

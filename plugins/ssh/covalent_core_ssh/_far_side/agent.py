@@ -91,12 +91,17 @@ class Agent:
         except FileNotFoundError:
             return {"content": None}
 
-    async def end(self, ticket: str, folder: str, handle: str, grace: float) -> Answer:
+    async def end(self, ticket: str, folder: str, handle: str, grace: float, reason: str = "") -> Answer:
         """Answer when nothing of the job is alive: its runner has said so, or this host was booted since."""
         job, process = JobFolder(folder, ticket), ProcessHandle.parse(handle)
 
         if not job.has_ended():
             check_place(process)
+
+            # A full disk keeps nobody from ending it.
+            with suppress(OSError):
+                job.say_why(reason)
+
             process.signal(signal.SIGTERM)
 
             if not await process.is_over_within(grace + KILL_SECONDS):
