@@ -5,6 +5,29 @@ Each is the files beside the script by their names, and the script, which define
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+#: What is added to each script.
+DRIVER = """
+if __name__ == "__main__":
+    import json
+    import os
+
+    import covalent_core as ct
+
+    name, options = json.loads(os.environ["EXECUTOR_OF_THE_PROGRAM"])
+    step = ct.electron(executor=getattr(ct.executor, name)(**options))(task)
+    alone = ct.dispatch_sync(ct.lattice(lambda: step()))()
+    packed = ct.dispatch_sync(ct.lattice(lambda: [step(), step()], pack=2))()
+    found = [repr(task()), *(repr(value) for value in (alone.result, *(packed.result or [packed.error])))]
+    print(json.dumps([*found, alone.error]))
+"""
+
 PACKAGE = {
     "study/__init__.py": "",
     "study/model.py": "from . import constants\n\ndef area(x):\n    return constants.PI * x * x\n",
@@ -350,3 +373,19 @@ def task():
 """,
     ),
 }
+
+
+def check(name: str, folder: Path, executor: str, **options: Any) -> None:
+    """Run a program as it is, and its task alone and in a pack; all give the same."""
+    files, script = PROGRAMS[name]
+
+    for file, content in {**files, "script.py": script + DRIVER}.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(content)
+
+    environment = {**os.environ, "EXECUTOR_OF_THE_PROGRAM": json.dumps([executor, options])}
+    done = subprocess.run([sys.executable, folder / "script.py"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    plain, *others, error = json.loads(done.stdout)
+
+    assert others == [plain] * 3, error
