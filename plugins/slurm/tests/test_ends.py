@@ -166,10 +166,9 @@ def test_a_job_that_has_been_put_back_into_the_queue_is_cancelled(cluster, stops
     stops.take("during-run")
     dispatch_id = dispatch(TASKS.work, str(tmp_path), executor=executor)
     wait_until(lambda: begun(tmp_path))
-    requeue(cluster, handle(dispatch_id))
+    # Held as well: it would begin again in some seconds.
+    requeue(cluster, handle(dispatch_id), "requeuehold")
     wait_until(lambda: [state for _, state in cluster.jobs(tmp_path).values()] == ["PENDING"])
-    # It would begin again in some seconds.
-    cluster.run("scontrol", "hold", handle(dispatch_id))
     assert ct.cancel(dispatch_id)
 
     assert end(dispatch_id).status == Status.CANCELLED
@@ -177,10 +176,10 @@ def test_a_job_that_has_been_put_back_into_the_queue_is_cancelled(cluster, stops
     assert len(begun(tmp_path)) == 1
 
 
-def requeue(cluster: Cluster, job_id: str) -> None:
+def requeue(cluster: Cluster, job_id: str, command: str = "requeue") -> None:
     # As an administrator can: the script has said that it does not want it.
     cluster.run("scontrol", "update", f"JobId={job_id}", "Requeue=1")
-    cluster.run("scontrol", "requeue", job_id)
+    cluster.run("scontrol", command, job_id)
 
 
 def test_a_task_that_has_ended_needs_no_controller_that_remembers(cluster, home, tmp_path) -> None:
