@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from covalent_core._client.result import Result
     from covalent_core._model.where import Where
-    from covalent_core._store.store import NewDispatch, Store
+    from covalent_core._store.rows import NewDispatch
+    from covalent_core._store.store import Store
 
 P = ParamSpec("P")
 

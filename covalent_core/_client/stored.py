@@ -19,7 +19,8 @@ from covalent_core.errors import DispatcherError
 
 if TYPE_CHECKING:
     from covalent_core._model.graph import TransportGraph
-    from covalent_core._store.store import NewDispatch, Store
+    from covalent_core._store.rows import NewDispatch
+    from covalent_core._store.store import Store
 
 
 def stored_in(home: Home) -> Store:
@@ -37,7 +38,7 @@ def _store_of(home: Home, process: int) -> Store:
 
 def new_dispatch(lattice: Lattice[Any, Any], graph: TransportGraph, args: Any, kwargs: Any) -> NewDispatch:
     """Return a dispatch of this client, with all that is needed to show it and to build its graph again."""
-    from covalent_core._store.store import NewDispatch
+    from covalent_core._store.rows import NewDispatch
 
     shown = [short(value) for value in args], {name: short(value) for name, value in kwargs.items()}
     return NewDispatch(graph, client(), *shown, *dump_for_redispatch(lattice, args, kwargs))

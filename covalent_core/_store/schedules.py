@@ -16,8 +16,9 @@ from covalent_core._model.status import Status
 from covalent_core._store.database import now
 from covalent_core._store.orders import cancel_within
 from covalent_core._store.reading import OPEN_SCHEDULE, WAITS
+from covalent_core._store.rows import NewDispatch
 from covalent_core._store.schema import dispatches, edges, functions, nodes, occurrences, schedules
-from covalent_core._store.store import OPEN, NewDispatch, Store
+from covalent_core._store.store import OPEN, Store
 from covalent_core.errors import ScheduleNotFoundError
 
 #: What is kept of instants that were missed together: the newest.
@@ -59,8 +60,8 @@ class Schedules:
             connection.execute(
                 update(schedules).where(OPEN_SCHEDULE & (schedules.c.name == new.name)).values(ended=time)
             )
-            self._store.insert_graph(connection, schedule_id, new.dispatch.graph, {})
-            row |= {"lattice_name": new.dispatch.graph.lattice, **self._store.described(schedule_id, new.dispatch)}
+            self._store.rows.add_graph(connection, schedule_id, new.dispatch.graph, {})
+            row |= {"lattice_name": new.dispatch.graph.lattice, **self._store.rows.described(schedule_id, new.dispatch)}
             connection.execute(insert(schedules), row)
 
         return schedule_id

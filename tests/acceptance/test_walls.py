@@ -16,7 +16,8 @@ import covalent_core as ct
 from covalent_core import Status
 from covalent_core._home import find_home
 from covalent_core._model.graph import ExecutorSpec, Role
-from covalent_core._store.store import NewDispatch, Store
+from covalent_core._store.rows import NewDispatch
+from covalent_core._store.store import Store
 
 
 @ct.electron

@@ -37,7 +37,8 @@ from covalent_core._model.graph import ExecutorSpec, Node, Role, TransportGraph
 from covalent_core._model.job import TaskCall
 from covalent_core._store import database
 from covalent_core._store.orders import request_cancel
-from covalent_core._store.store import NewDispatch, Store
+from covalent_core._store.rows import NewDispatch
+from covalent_core._store.store import Store
 from covalent_core.errors import SublatticeNodeError
 
 #: A world in which nothing has been ordered for so long hangs: it is cancelled, if it may hang at all.

@@ -14,9 +14,10 @@ import covalent_core as ct
 from covalent_core import Status
 from covalent_core._home import Home
 from covalent_core._model.calendar import Calendar
+from covalent_core._store.rows import NewDispatch
 from covalent_core._store.schedules import NewSchedule, Schedules
 from covalent_core._store.schema import dispatches, nodes, schedules
-from covalent_core._store.store import NewDispatch, Store
+from covalent_core._store.store import Store
 from covalent_core.errors import ScheduleNotFoundError
 
 
