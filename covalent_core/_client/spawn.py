@@ -54,7 +54,8 @@ def start_dispatcher(home: Home) -> None:
     """
     started = _started.get(home.folder)
 
-    if is_served(home) or is_part_of_task() or (started is not None and started.may_take_lock(home)):
+    # In this order: one that takes the lock in between would be taken for one that is ending.
+    if (started is not None and started.may_take_lock(home)) or is_served(home) or is_part_of_task():
         return
 
     home.create()

@@ -51,7 +51,8 @@ def end() -> None:
             vars(module)[name] = before
 
     for name, module in _made.items():
-        cloudpickle.unregister_pickle_by_value(module)
+        if name in cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.unregister_pickle_by_value(module)
 
         if sys.modules.get(name) is module:
             del sys.modules[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Not `signal`, which makes an enumeration of each number: a pack looks after every task.
 import _signal as signal  # type: ignore[import-not-found]
+import contextlib
 import os
 import resource
 import sys
@@ -27,10 +28,18 @@ class Surroundings:
 
     def restored(self) -> bool:
         """Make everything as it was; return False where that cannot be, and another process has to take over."""
-        return self.restore() and self._fixed == fixed() and threading.active_count() == 1
+        # Whatever a task has made of what this is done with, its outcome is still to be told.
+        try:
+            return self._restore() and self._fixed == fixed() and threading.active_count() == 1
+        except Exception:
+            return False
 
-    def restore(self) -> bool:
-        """Put back what can be put back; return False where something of it cannot."""
+    def restore(self) -> None:
+        """Put back what can be put back."""
+        with contextlib.suppress(Exception):
+            self._restore()
+
+    def _restore(self) -> bool:
         sys.path[:] = self._path
         os.umask(self._umask)
         sys.setrecursionlimit(self._recursion)
@@ -42,11 +51,7 @@ class Surroundings:
             os.environ.clear()
             os.environ.update({os.fsdecode(name): os.fsdecode(value) for name, value in self._environment.items()})
 
-        try:
-            os.chdir(self._folder)
-        except OSError:
-            return False
-
+        os.chdir(self._folder)
         return self._restore_handlers()
 
     def _restore_handlers(self) -> bool:

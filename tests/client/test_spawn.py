@@ -109,6 +109,34 @@ def test_one_that_is_killed_while_it_serves_is_brought_back_however_often(
     assert _failures.repeated(find_home()) is None
 
 
+def test_one_that_takes_the_lock_at_this_moment_is_not_started_twice(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holders: list[int] = []
+
+    class Starting:
+        # Of no process.
+        pid = 2**30
+
+        def poll(self) -> None: ...
+
+    def look_too_early(_: object) -> bool:
+        holders.append(Starting.pid)
+        return False
+
+    def has_served(self: Started, _: object) -> bool:
+        return self.process.pid in holders
+
+    started = Started(Starting(), time.monotonic())  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Started, "has_served", has_served)
+        patch.setattr(spawn, "is_served", look_too_early)
+        patch.setitem(spawn._started, find_home().folder, started)
+        start_dispatcher(find_home())
+        assert spawn._started[find_home().folder] is started
+
+
 def test_no_dispatcher_serves_from_within_a_task(home: Path) -> None:
     served = subprocess.run(
         [sys.executable, "-m", "covalent_core", "serve"],

@@ -91,7 +91,12 @@ CAN_BE_PUT_BACK = {
     "environment": lambda: os.environ.update(LEFT="behind", PATH="/nowhere"),
     "folder": lambda: os.chdir("/"),
 }
-CANNOT = {"nice": lambda: os.nice(5), "limits": limit_core_files, "blocked": block_signals}
+CANNOT = {
+    "nice": lambda: os.nice(5),
+    "limits": limit_core_files,
+    "blocked": block_signals,
+    "what it is put back with": lambda: setattr(random, "seed", None),
+}
 
 
 def first_and_second_look(leave: Any, pack: int | None) -> tuple[Any, Any]:
