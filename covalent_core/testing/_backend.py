@@ -5,6 +5,8 @@ The faults are put between the core and the executor, so that any executor can b
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 import covalent_core as ct
@@ -141,14 +143,20 @@ class Backend:
         assert 2 <= len(bench.called("cancel")) <= 7
 
     def test_asking_again_makes_an_attempt_now(self, bench: Bench) -> None:
-        bench.stops.fail("cancel", *["unreachable"] * 5)
+        bench.stops.fail("cancel", "unreachable", "...")
         dispatch_id = bench.work()
         bench.until(bench.begun)
         assert ct.cancel(dispatch_id)
         before = len(bench.stops.calls())
-        # From here on the next attempt is seconds away, and comes at once if it is asked for.
-        bench.until(lambda: bench.cancelling(dispatch_id)["attempts"] == 5)
-        due = bench.cancelling(dispatch_id)["next"].timestamp()
+
+        def next_attempt() -> float:
+            following = bench.cancelling(dispatch_id).get("next")
+            return following.timestamp() if following else 0.0
+
+        # When the next attempt is seconds away, it comes at once if it is asked for.
+        bench.until(lambda: next_attempt() > time.time() + 2)
+        due = next_attempt()
+        bench.stops.fail("cancel")
         again = ct.cancel(dispatch_id)
 
         assert not again
@@ -157,16 +165,18 @@ class Backend:
         assert bench.called("cancel")[-1].time < due - 0.5
 
     def test_the_attempts_to_cancel_go_on_after_a_crash(self, bench: Bench) -> None:
-        bench.stops.fail("cancel", *["unreachable"] * 3)
+        bench.stops.fail("cancel", "unreachable", "...")
         dispatch_id = bench.work()
         bench.until(bench.begun)
         assert ct.cancel(dispatch_id)
         before = len(bench.stops.calls())
-        bench.until(lambda: bench.cancelling(dispatch_id)["attempts"] == 2)
+        bench.until(lambda: bench.cancelling(dispatch_id)["attempts"] >= 2)
         since = bench.cancelling(dispatch_id)["since"]
         bench.kill()
-        bench.until(lambda: bench.cancelling(dispatch_id)["attempts"] >= 3)
+        attempts = len(bench.called("cancel"))
+        bench.until(lambda: bench.cancelling(dispatch_id)["attempts"] > attempts)
 
         assert bench.cancelling(dispatch_id)["since"] == since
+        bench.stops.fail("cancel")
         bench.check_cancelled(bench.end(dispatch_id), before)
         assert len({call.pid for call in bench.called("cancel")}) == 2
