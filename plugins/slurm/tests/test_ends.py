@@ -212,6 +212,8 @@ def test_what_is_known_of_a_job_that_the_controller_has_forgotten(cluster, home,
     # To ask for a result would start it again.
     kill_dispatcher(home)
     ((name, _),) = cluster.jobs(tmp_path).values()
+    # All of it at once, so that nobody lives to say of another that it was killed.
+    cluster.run("scancel", "--batch", "--signal=STOP", job_id)
     cluster.run("scancel", "--batch", "--signal=KILL", job_id)
     wait_until(lambda: not cluster.living(tmp_path))
     commands.forget_all(accounted.format(job_id, name))
