@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextvars import Context
 from functools import lru_cache
@@ -61,11 +62,16 @@ def _file_in(folders: Iterable[str] | None) -> str | None:
 
 
 def load(name: str) -> ModuleType | None:
-    """Import a module; None if that fails, as it then may where it is meant to be imported."""
+    """Import a module; where that fails, warn and return None: the task may still find another one where it runs."""
     try:
         # In a context of its own: while a lattice is built, what it calls would become a node.
         return Context().run(importlib.import_module, name)
-    except Exception:
+    except (Exception, SystemExit) as error:
+        warnings.warn(
+            f"module {name!r}, which is imported in the body of a function, cannot be imported here and so does not "
+            f"travel with the dispatch: {type(error).__name__}: {error}; it has to be there where the function runs",
+            stacklevel=2,
+        )
         return None
 
 

@@ -27,7 +27,9 @@ CACHED: type = functools._lru_cache_wrapper
 
 def _cached(function: Any) -> Any:
     """The function goes by value, without what the cache holds."""
-    if not _goes_by_value(function.__module__, function.__qualname__):
+    is_of_the_script = function.__module__ == "__main__" or "<locals>" in function.__qualname__
+
+    if not (is_of_the_script or _goes_by_value(function.__module__)):
         return NotImplemented
 
     parameters = function.cache_parameters()
@@ -37,7 +39,7 @@ def _cached(function: Any) -> Any:
 
 def _module(module: ModuleType) -> Any:
     """It is made first and filled then, so that modules may import each other."""
-    if not _goes_by_value(module.__name__, ""):
+    if not _goes_by_value(module.__name__):
         return NotImplemented
 
     state = {name: value for name, value in vars(module).items() if name not in OF_THE_IMPORT}
@@ -54,10 +56,10 @@ def _context_variable(variable: ContextVar[Any]) -> Any:
     return functools.partial(ContextVar, variable.name, **default), ()
 
 
-def _goes_by_value(module: str, name: str) -> bool:
+def _goes_by_value(module: str) -> bool:
     by_value: set[str] = cloudpickle.list_registry_pickle_by_value()
     packages = {module.rsplit(".", levels)[0] for levels in range(module.count(".") + 1)}
-    return module == "__main__" or "<locals>" in name or bool(packages & by_value)
+    return bool(packages & by_value)
 
 
 #: For everything.

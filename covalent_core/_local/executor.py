@@ -154,7 +154,10 @@ class LocalExecutor:
         try:
             with fail_after(job.grace + KILL_SECONDS):
                 if not await self._end_by_word(job, location):
-                    Path(f"{location}{REASON}").write_text(job.cancel_reason, "utf-8", "replace")
+                    # A full disk keeps nobody from ending it.
+                    with suppress(OSError):
+                        Path(f"{location}{REASON}").write_text(job.cancel_reason, "utf-8", "replace")
+
                     process.signal(SIGTERM)
                     await process.wait()
         except TimeoutError:

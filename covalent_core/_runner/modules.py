@@ -19,8 +19,8 @@ DEFINITIONS = (FunctionType, type, functools._lru_cache_wrapper)
 #: The modules that have been put where ``import`` looks.
 _made: Dict[str, ModuleType] = {}
 _NOTHING: Any = object()
-#: What has been put into modules, with what was there before.
-_set: List[Tuple[ModuleType, str, Any]] = []
+#: What has been put into modules and among them, with what was there before.
+_set: List[Tuple[Dict[str, Any], str, Any]] = []
 _is_task = False
 
 
@@ -44,18 +44,15 @@ def end() -> None:
     global _is_task
     _is_task = False
 
-    for module, name, before in reversed(_set):
+    for place, name, before in reversed(_set):
         if before is _NOTHING:
-            vars(module).pop(name, None)
+            place.pop(name, None)
         else:
-            vars(module)[name] = before
+            place[name] = before
 
     for name, module in _made.items():
         if name in cloudpickle.list_registry_pickle_by_value():
             cloudpickle.unregister_pickle_by_value(module)
-
-        if sys.modules.get(name) is module:
-            del sys.modules[name]
 
     _made.clear()
     _set.clear()
@@ -74,27 +71,27 @@ def name_in_modules(function: Any) -> None:
 
                 if value.__qualname__.isidentifier():
                     module = _made.get(value.__module__) or sys.modules.get(value.__module__)
-                    _put(module or _make(value.__module__), value.__qualname__, value)
+                    _put(vars(module or _make(value.__module__)), value.__qualname__, value)
 
 
 def _make(name: str) -> ModuleType:
     package, _, last = name.rpartition(".")
     module = _made[name] = ModuleType(name)
-    sys.modules[name] = module
+    _put(sys.modules, name, module)
     # That it can be imported here says nothing of where its classes are opened again.
     cloudpickle.register_pickle_by_value(module)
 
     if package:
         parent = sys.modules.get(package) or _make(package)
         vars(parent).setdefault("__path__", [])
-        _put(parent, last, module)
+        _put(vars(parent), last, module)
 
     return module
 
 
-def _put(module: ModuleType, name: str, value: Any) -> None:
-    _set.append((module, name, vars(module).get(name, _NOTHING)))
-    vars(module)[name] = value
+def _put(place: Dict[str, Any], name: str, value: Any) -> None:
+    _set.append((place, name, place.get(name, _NOTHING)))
+    place[name] = value
 
 
 def _definitions_in(value: Any) -> Iterator[Any]:

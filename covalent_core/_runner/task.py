@@ -231,7 +231,8 @@ def _cancel_arrived(signum: int, frame: Any) -> None:
 
     for section in task._sections:
         section.end = time.monotonic() + section.seconds
-        timer = threading.Timer(section.seconds, signal.pthread_kill, (threading.main_thread().ident, signum))
+        seconds = min(section.seconds, threading.TIMEOUT_MAX)
+        timer = threading.Timer(seconds, signal.pthread_kill, (threading.main_thread().ident, signum))
         timer.daemon = True
         timer.start()
 

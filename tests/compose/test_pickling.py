@@ -306,6 +306,24 @@ def test_module_that_the_lattice_imports(far_side: FarSide, tmp_path: Path, monk
     assert far_side.open(graph.functions[0], "it(7)") == "42"
 
 
+def test_the_script_itself_as_a_module_is_only_named() -> None:
+    assert by_reference(sys.modules["__main__"])
+
+
+@pytest.mark.parametrize("body", ["raise ImportError('no such device')", "import sys; sys.exit(3)"])
+def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    (tmp_path / "for_the_far_side.py").write_text(body)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def function() -> None:
+        import for_the_far_side  # noqa: F401
+
+    with pytest.warns(
+        UserWarning, match=r"module 'for_the_far_side', which is imported in the body .* does not travel"
+    ):
+        by_value(function)
+
+
 # --- what is installed -------------------------------------------------------------------------------------------
 
 
