@@ -8,11 +8,12 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TypeAlias
 
 import cloudpickle
 
+from covalent_core._compose.signature import FILE
 from covalent_core._runner.modules import own_module
 
 #: By type what gives the reduced form of an object, or NotImplemented where it goes as always.
@@ -46,6 +47,11 @@ def _module(module: ModuleType) -> Any:
     return own_module, (module.__name__,), state
 
 
+def _code(code: CodeType) -> Any:
+    """With every cloudpickle the file has the name that `signature` looks for."""
+    return cloudpickle.Pickler.dispatch_table[CodeType](code.replace(co_filename=FILE))
+
+
 def _context_variable(variable: ContextVar[Any]) -> Any:
     try:
         # Where nothing has been set there is only the default.
@@ -63,7 +69,7 @@ def _goes_by_value(module: str) -> bool:
 
 
 #: For everything.
-VALUES: Reducers = {CACHED: _cached, ModuleType: _module}
+VALUES: Reducers = {CACHED: _cached, CodeType: _code, ModuleType: _module}
 
 #: For functions, which find these anew: locks that nobody holds, variables that nothing has been set in, empty caches.
 CODE: Reducers = {

@@ -13,8 +13,8 @@ from typing import Any
 _RANDOM = re.compile(r"[0-9a-f]{32}")
 
 
-#: What cloudpickle says of the file of a function.
-_FILE = "text '<dynamic-code>'"
+#: The file of a function that has come by value, as newer versions of cloudpickle name it.
+FILE = "<dynamic-code>"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _without_lines(words: Iterator[str]) -> Iterator[str]:
     for word in words:
         yield word
 
-        if word == _FILE:
+        if word == f"text {FILE!r}":
             # Its names, where it begins, the table of its lines.
             for following in words:
                 if following.startswith("text b"):

@@ -22,6 +22,7 @@ import pytest
 import covalent_core as ct
 from covalent_core._compose import pickling
 from covalent_core._compose.pickling import dumps, loads, own_modules_by_value
+from covalent_core._compose.signature import digest
 from covalent_core._executors.bundle import TRAVELLERS
 
 HELPERS = """
@@ -304,6 +305,18 @@ def test_module_that_the_lattice_imports(far_side: FarSide, tmp_path: Path, monk
         sys.modules.pop("late_helpers", None)
 
     assert far_side.open(graph.functions[0], "it(7)") == "42"
+
+
+def test_where_a_function_stands_makes_no_other_one_of_it(tmp_path: Path) -> None:
+    def signature_of(comment: str, value: int) -> str:
+        script = str(tmp_path / f"script-{len(comment)}.py")
+        body = [f"    {comment}", "    def inner():", f"        return {value}", "    return inner"]
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile("\n".join([comment, "def function():", *body]), script, "exec"), names)
+        return digest(dumps(names["function"], no_reference, is_code=True))
+
+    assert signature_of("# one", 1) == signature_of("# another\n# and another", 1)
+    assert signature_of("# one", 1) != signature_of("# one", 2)
 
 
 def test_the_script_itself_as_a_module_is_only_named() -> None:
