@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster import Cluster
 from commands import SlurmCommands
-from probes import alive, kill_dispatcher, wait_until
+from probes import alive, kill_dispatcher, processes_with, wait_until
 from tasks import tasks
 
 import covalent_core as ct
@@ -212,8 +214,13 @@ def test_what_is_known_of_a_job_that_the_controller_has_forgotten(cluster, home,
     # To ask for a result would start it again.
     kill_dispatcher(home)
     ((name, _),) = cluster.jobs(tmp_path).values()
-    # All of it at once, so that nobody lives to say of another that it was killed.
-    cluster.run("scancel", "--batch", "--signal=STOP", job_id)
+    # Slurm kills one after the other, and nobody is to say of another that it was killed.
+    running = processes_with("SLURM_JOB_NAME", name)
+    assert len(running) >= 3
+
+    for pid in running:
+        os.kill(pid, signal.SIGSTOP)
+
     cluster.run("scancel", "--batch", "--signal=KILL", job_id)
     wait_until(lambda: not cluster.living(tmp_path))
     commands.forget_all(accounted.format(job_id, name))
