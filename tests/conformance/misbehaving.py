@@ -187,9 +187,11 @@ class KillsWithoutGrace(HandmadeExecutor):
     @hookimpl
     async def cancel(self, location: str) -> None:
         while handles := list(runners_in(location)):
-            for handle in handles:
-                with suppress(ProcessLookupError):
-                    os.kill(process_id(handle), signal.SIGKILL)
+            # One that outlives another by a moment would send the task a SIGTERM.
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                for handle in handles:
+                    with suppress(ProcessLookupError):
+                        os.kill(process_id(handle), number)
 
 
 @caught_by("test_nothing_of_it_is_alive_when_a_node_is_cancelled", "assert bench.alive() == []")
