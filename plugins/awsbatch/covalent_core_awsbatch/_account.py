@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from weakref import WeakKeyDictionary
-
+from covalent_core.backend import Shared
 from covalent_core_awsbatch._arrays import Arrays
 from covalent_core_awsbatch._cancels import Cancels
 from covalent_core_awsbatch._definitions import Definitions
@@ -15,9 +13,6 @@ from covalent_core_awsbatch._queues import Queues
 from covalent_core_awsbatch._releases import Releases
 from covalent_core_awsbatch._service import Access, Service
 from covalent_core_awsbatch._silence import Silences
-
-#: Those in use, by the event loop that they belong to and by how they are reached.
-_accounts: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Access, float], Account]] = WeakKeyDictionary()
 
 
 class Account:
@@ -39,7 +34,6 @@ class Account:
         self.releases = Releases(self.objects, self.arrays)
         self.silences = Silences()
         self.links = Links(self.service)
-        self.users = 0
 
     def forget(self, folder: Folder) -> None:
         """Know that a job is released."""
@@ -53,22 +47,5 @@ class Account:
         self.files.close()
 
 
-def join(access: Access, poll_freq: float) -> Account:
-    """Return the account that is reached in this way, until who joined leaves it."""
-    accounts = _accounts.setdefault(asyncio.get_running_loop(), {})
-    account = accounts.setdefault((access, poll_freq), Account(access, poll_freq))
-    account.users += 1
-    return account
-
-
-def leave(account: Account) -> None:
-    """Use an account no more; the last one closes it."""
-    account.users -= 1
-
-    if not account.users:
-        accounts = _accounts[asyncio.get_running_loop()]
-
-        for key in [key for key, value in accounts.items() if value is account]:
-            del accounts[key]
-
-        account.close()
+#: Those in use.
+accounts = Shared(Account, Account.close)

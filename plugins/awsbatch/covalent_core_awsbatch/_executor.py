@@ -11,7 +11,7 @@ from anyio import to_thread
 from covalent_core import Job, Perhaps, Results, hookimpl
 from covalent_core.backend import options
 from covalent_core.errors import ExecutorError
-from covalent_core_awsbatch._account import join, leave
+from covalent_core_awsbatch._account import accounts
 from covalent_core_awsbatch._definition import Definition, stop_seconds
 from covalent_core_awsbatch._definitions import purge
 from covalent_core_awsbatch._finding import Finding
@@ -104,13 +104,13 @@ class AWSBatchExecutor:
         check(self)
 
     async def __aenter__(self) -> AWSBatchExecutor:
-        self._account = join(self._access(), self.poll_freq)
+        self._account = accounts.join(self._access(), self.poll_freq)
         self._submissions = Submissions(self._account, self._terms(), self._definition)
         self._finding = Finding(self._account, self.batch_queue)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        leave(self._account)
+        await accounts.leave(self._account)
 
     def purge(self) -> list[str]:
         """Deregister the job definitions of this package that no job uses; return their ARNs.

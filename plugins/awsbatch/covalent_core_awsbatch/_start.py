@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 #: The modules of the agent, and the text of the start command: each needs none but those before it.
-AGENT = ("request", "objects", "mirror", "watcher", "agent", "__main__")
+AGENT = ("request", "objects", "mirror", "watcher", "runner", "agent")
 COMMAND = ("request", "start")
 
 #: The environment variable that tells the start command what to fetch.
@@ -33,7 +33,7 @@ def start_command() -> str:
 
 @cache
 def agent() -> bytes:
-    """Return the agent: a zip that ``python`` runs."""
+    """Return the agent: a zip from which the start command imports it."""
     buffer = io.BytesIO()
 
     with zipfile.ZipFile(buffer, "w") as bundle:

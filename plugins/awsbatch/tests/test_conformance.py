@@ -50,3 +50,16 @@ class TestWithARole(ExecutorSuite):
         self.aws.fault("DescribeJobs", "failed", status=400, times=None)
         yield
         self.aws.reset()
+
+
+class TestWithoutARole(TestWithARole):
+    """The jobs get their files by presigned links."""
+
+    def executor(self, folder: Path) -> Any:
+        return AWSBatchExecutor(**self._without_role(), poll_freq=1.0)
+
+    def keeping_executor(self, folder: Path) -> Any:
+        return AWSBatchExecutor(**self._without_role(), poll_freq=1.0, cleanup=False)
+
+    def _without_role(self) -> dict[str, Any]:
+        return {name: value for name, value in self.options.items() if name != "batch_job_role_name"}

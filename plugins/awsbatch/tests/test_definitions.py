@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
 import work
 from aws import Aws
+from probes import ending
 
 from covalent_core_awsbatch import AWSBatchExecutor
 from covalent_core_awsbatch._definition import Definition
@@ -57,34 +60,33 @@ def test_what_is_registered_has_no_secret_and_one_attempt() -> None:
     assert len(container["command"][-1]) < 8192
 
 
-@pytest.mark.long("a hundred jobs, while definitions are removed again and again")
+@pytest.mark.long("a hundred jobs of two dispatchers, while definitions are removed again and again")
 def test_definitions_that_vanish_are_made_anew(aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path) -> None:
-    stop = threading.Event()
-    batch = aws.client("batch")
-
-    def remove() -> None:
-        while not stop.wait(0.3):
-            for arn in aws.definitions():
-                batch.deregister_job_definition(jobDefinition=arn)
-
-    thread = threading.Thread(target=remove)
-    thread.start()
+    homes = {setting: tmp_path / setting for setting in ("a", "b")}
+    removals = threading.Thread(target=remove_definitions, args=(aws, stop := threading.Event()))
+    removals.start()
 
     try:
-        executors = [
-            AWSBatchExecutor(**options, poll_freq=1.0, variables={"SETTING": name}, tags={"setting": name})
-            for name in ("a", "b")
-        ]
-        dispatch_ids = [
-            (executor, work.dispatch(executor, TASKS.environment, ["SETTING"])) for executor in executors * 10
-        ]
-        ends = [(executor, work.end(dispatch_id, 120)) for executor, dispatch_id in dispatch_ids]
+        with ending(homes["a"]), ending(homes["b"]), ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            ran = {
+                setting: pool.submit(work.run_in_another_home, other, options, setting, 50)
+                for setting, other in homes.items()
+            }
+            ends = {setting: found.result() for setting, found in ran.items()}
     finally:
         stop.set()
-        thread.join()
+        removals.join()
 
-    assert [result.error for _, result in ends] == [None] * 20
-    assert [result.result for _, result in ends] == [[executor.variables["SETTING"]] for executor, _ in ends]
+    assert ends == {setting: [(setting, None)] * 50 for setting in homes}
+
+
+def remove_definitions(aws: Aws, stop: threading.Event) -> None:
+    """Do what two who clean up at the wrong moment would do, without the mercy of `purge`."""
+    batch = aws.client("batch")
+
+    while not stop.wait(0.3):
+        for arn in aws.definitions():
+            batch.deregister_job_definition(jobDefinition=arn)
 
 
 def test_purge_spares_what_is_in_use(aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from probes import wait_until
 
 import covalent_core as ct
+from covalent_core_awsbatch import AWSBatchExecutor
 
 
 def tasks() -> SimpleNamespace:
@@ -77,6 +79,17 @@ def dispatch_many(executor: Any, function: Callable[..., Any], folder: Path, cou
         return [ct.electron(function)(str(folder), str(number)) for number in range(count)]
 
     return ct.dispatch(workflow)(count)
+
+
+def run_in_another_home(
+    home: Path, options: Mapping[str, Any], setting: str, count: int
+) -> list[tuple[object, str | None]]:
+    """Run one task after the other with a dispatcher of its own; return what they found set, and what went wrong."""
+    os.environ["COVALENT_CORE_HOME"] = str(home)
+    executor = AWSBatchExecutor(**options, poll_freq=1.0, variables={"SETTING": setting}, tags={"setting": setting})
+    dispatch_ids = [dispatch(executor, tasks().environment, ["SETTING"]) for _ in range(count)]
+    ends = [end(dispatch_id, 300) for dispatch_id in dispatch_ids]
+    return [(result.result and result.result[0], result.error) for result in ends]
 
 
 def end(dispatch_id: str, seconds: float = 60.0) -> ct.Result:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ import urllib.error
 from mirror import Mirror
 from objects import REFUSALS, NotDeliveredError, Objects, patiently
 from request import copy, send
+from runner import Runner
 from watcher import Watcher
 
 #: The exit codes that say what has become of a job besides its results.
@@ -37,7 +37,7 @@ class Agent:
         self._record = record
         self._ticket = record["ticket"]
         self._objects = Objects(record.get("base"), order["region"], record.get("links"))
-        self._child = None
+        self._runner = None
         self._told = ""
         signal.signal(signal.SIGTERM, lambda signum, frame: self.stop("SIGTERM"))
 
@@ -45,9 +45,8 @@ class Agent:
         """Let the runner end the job; it sees to the grace period."""
         self._told = self._told or why
 
-        if self._child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._child.send_signal(signal.SIGTERM)
+        if self._runner is not None:
+            self._runner.terminate()
 
     def run(self):
         """Return the exit code."""
@@ -91,9 +90,7 @@ class Agent:
         if self._told:
             return
 
-        self._child = subprocess.Popen(
-            [sys.executable, "bundle.pyz"], cwd=folder, stdin=subprocess.DEVNULL, env=environment(deadline)
-        )
+        self._runner = Runner(folder, deadline)
 
         if self._told:
             # It came while the runner was started.
@@ -106,7 +103,7 @@ class Agent:
         except NotDeliveredError:
             # What nobody can hear of need not go on.
             self.stop("lost")
-            self._child.wait()
+            self._runner.wait()
             raise
         finally:
             watcher.finished.set()
@@ -116,29 +113,16 @@ class Agent:
     def _bring_results(self, mirror):
         pause = SHORTEST
 
-        while not self._has_ended(pause):
+        while not self._runner.wait(pause):
             mirror.look()
             pause = min(pause * 1.2, LONGEST)
 
         mirror.look()
 
-    def _has_ended(self, seconds):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(seconds)
-            return True
-
-        return False
-
 
 def own_name():
     """Return who this is: each attempt of Batch at a job is somebody else."""
     return "%s %s" % (os.environ["AWS_BATCH_JOB_ID"], os.environ.get("AWS_BATCH_JOB_ATTEMPT", "1"))
-
-
-def environment(deadline):
-    """Return the environment of the runner."""
-    known = {name: value for name, value in os.environ.items() if name != "COVALENT_CORE_START"}
-    return known if deadline == float("inf") else dict(known, COVALENT_CORE_DEADLINE="%d" % deadline)
 
 
 def record_of(order):
@@ -161,9 +145,9 @@ def say(words):
     sys.stderr.flush()
 
 
-def main():
-    order = json.loads(os.environ["COVALENT_CORE_START"])
-    os.unlink(sys.argv[0])
+def main(order):
+    # All of the agent is imported.
+    os.unlink(sys.path.pop(0))
 
     try:
         code = Agent(order, record_of(order)).run()

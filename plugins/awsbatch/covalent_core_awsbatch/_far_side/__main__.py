@@ -1,5 +1,0 @@
-"""The beginning of the agent."""
-
-from agent import main
-
-main()
