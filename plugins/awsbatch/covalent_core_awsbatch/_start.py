@@ -12,9 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-#: The modules of the agent, and the text of the start command: each needs none but those before it.
-AGENT = ("request", "objects", "mirror", "watcher", "runner", "agent")
+#: The modules of which the text of the start command is made, and those of the agent, which uses the first of these.
 COMMAND = ("request", "start")
+AGENT = ("objects", "mirror", "watcher", "runner", "agent")
+
+#: Up to so many bytes a job fetches all of the object at once, and not its own line for itself.
+WHOLE = 128 * 1024
 
 #: The environment variable that tells the start command what to fetch.
 VARIABLE = "COVALENT_CORE_START"
@@ -65,7 +68,8 @@ class StartObject:
             url: Where the object is, or the link to it.
             region: That of the bucket if the job signs for itself, else empty.
         """
-        place = {"begin": len(self._lines), "size": len(agent()), "sha256": hashlib.sha256(agent()).hexdigest()}
+        place: dict[str, object] = {"begin": len(self._lines), "size": len(agent())}
+        place |= {"whole": len(self.content) <= WHOLE, "sha256": hashlib.sha256(agent()).hexdigest()}
         kept = {"width": self._width, "time_limit": time_limit, "beat": beat}
         return json.dumps({"url": url, "region": region, **place, **kept})
 

@@ -1,6 +1,5 @@
 """The agent: wins the job or leaves it, runs its bundle, and brings to S3 what that leaves."""
 
-import contextlib
 import io
 import json
 import os
@@ -83,13 +82,6 @@ class Agent:
         renewal = self._record.get("renewal", 3600)
         watcher = Watcher(self._objects, self.stop, prefix + ".cancel", self._order["beat"], renewal, deadline)
 
-        # Whether there is one will be seen later again.
-        with contextlib.suppress(OSError, ValueError):
-            watcher.look_for_orders()
-
-        if self._told:
-            return
-
         self._runner = Runner(folder, deadline)
 
         if self._told:
@@ -125,13 +117,17 @@ def own_name():
     return "%s %s" % (os.environ["AWS_BATCH_JOB_ID"], os.environ.get("AWS_BATCH_JOB_ATTEMPT", "1"))
 
 
-def record_of(order):
+def record_of(order, lines):
     """Return the line of the list that is this job's own: that of its place in the array."""
     place = int(os.environ.get("AWS_BATCH_JOB_ARRAY_INDEX", "0"))
-    begin = place * order["width"]
-    wanted = {"Range": "bytes=%d-%d" % (begin, begin + order["width"] - 1)}
+    begin, end = place * order["width"], (place + 1) * order["width"]
+
+    if lines:
+        return json.loads(lines[begin:end])
 
     def read():
+        wanted = {"Range": "bytes=%d-%d" % (begin, end - 1)}
+
         with send("GET", order["url"], order["region"], headers=wanted) as answer:
             content = io.BytesIO()
             copy(answer, content)
@@ -145,12 +141,17 @@ def say(words):
     sys.stderr.flush()
 
 
-def main(order):
+def main(order, lines):
+    """Run the job of an order.
+
+    Args:
+        lines: The list of jobs; empty if it is so long that a job fetches its own line.
+    """
     # All of the agent is imported.
     os.unlink(sys.path.pop(0))
 
     try:
-        code = Agent(order, record_of(order)).run()
+        code = Agent(order, record_of(order, lines)).run()
     except NotDeliveredError as error:
         say("the results cannot be delivered: %s" % error)
         code = NOT_DELIVERED

@@ -7,7 +7,7 @@ import sys
 import time
 
 #: The modules of the agent: a task may have some of these names.
-AGENT = ("agent", "mirror", "objects", "request", "runner", "watcher")
+MODULES = ("agent", "mirror", "objects", "request", "runner", "watcher")
 
 #: Seconds between two looks at it, at first and at last.
 SHORTEST, LONGEST = 0.001, 0.05
@@ -70,7 +70,7 @@ def become_runner(folder, deadline):
         if deadline != float("inf"):
             os.environ["COVALENT_CORE_DEADLINE"] = "%d" % deadline
 
-        for name in AGENT:
+        for name in MODULES:
             sys.modules.pop(name, None)
 
         sys.argv[:] = ["bundle.pyz"]

@@ -30,7 +30,8 @@ class Watcher(threading.Thread):
         self._renewal = renewal
         self._deadline = deadline
         self._began = time.monotonic()
-        self._beaten_at = float("-inf")
+        # That the job was won is the first sign of life.
+        self._beaten_at = time.monotonic()
         self._order = {}
         self.finished = threading.Event()
 
