@@ -19,6 +19,7 @@ def tasks() -> SimpleNamespace:  # noqa: C901  (each of the functions in it is s
         import os
         import signal
         import subprocess
+        import uuid
 
         def ignore_terminate() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -34,13 +35,14 @@ def tasks() -> SimpleNamespace:  # noqa: C901  (each of the functions in it is s
         forking = ["sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!"]
         orphan = int(subprocess.run(forking, capture_output=True, start_new_session=True).stdout)
         processes = [f"{pid}.{start_of(pid)}" for pid in (os.getpid(), child.pid, orphan)]
-        # A process that is kept warm may run a task twice, but not with the same child.
-        part = os.path.join(folder, f"part-{processes[1]}")
+        # In namespaces of their own two processes that start at one moment have the same number.
+        name = uuid.uuid4().hex
+        part = os.path.join(folder, f"part-{name}")
 
         with open(part, "w") as file:
             json.dump(processes, file)
 
-        begun = os.path.join(folder, f"begun-{processes[1]}")
+        begun = os.path.join(folder, f"begun-{name}")
         os.rename(part, begun)
         return [child, orphan, begun]
 

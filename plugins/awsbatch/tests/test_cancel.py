@@ -151,9 +151,11 @@ def test_a_job_that_lives_on_is_not_cancelled_before_it_is_dead(
 def test_a_job_that_ends_before_the_order_acts(aws: Aws, executor: AWSBatchExecutor, tmp_path: Path) -> None:
     aws.turn(termination_delay=5.0)
     dispatch_id = work.dispatch(executor, TASKS.work, str(tmp_path), "all")
+    # Nor does it see the order by the other way.
+    aws.fault("GetObject", "refused", target="/orders", times=None)
     work.until_begun(tmp_path)
-    (tmp_path / "go").touch()
     assert ct.cancel(dispatch_id)
+    (tmp_path / "go").touch()
     # The first commit counts: that of the cancel.
     check_cancelled(aws, dispatch_id, executor)
 
@@ -172,11 +174,11 @@ def test_the_reason_is_ours_and_the_users(aws: Aws, executor: AWSBatchExecutor, 
 
 
 @pytest.mark.parametrize("bulk", [True, False])
-@pytest.mark.long("three hundred jobs, five calls a second, and a dispatcher that is killed meanwhile")
+@pytest.mark.long("many jobs, five calls a second, and a dispatcher that is killed meanwhile")
 def test_many_end_though_aws_takes_few_orders(
     aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path, bulk: bool
 ) -> None:
-    count = 300 if bulk else 40
+    count = work.JOBS if bulk else 40
     aws.turn(start_delay=300.0, bulk_errors=2, bulk_calls=bulk)
     aws.fault("Terminate*", "rate", per_second=5.0, times=None)
     executor = AWSBatchExecutor(**options, poll_freq=5.0)

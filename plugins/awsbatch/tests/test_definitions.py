@@ -60,7 +60,7 @@ def test_what_is_registered_has_no_secret_and_one_attempt() -> None:
     assert len(container["command"][-1]) < 8192
 
 
-@pytest.mark.long("a hundred jobs of two dispatchers, while definitions are removed again and again")
+@pytest.mark.long("many jobs of two dispatchers, while definitions are removed again and again")
 def test_definitions_that_vanish_are_made_anew(aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path) -> None:
     homes = {setting: tmp_path / setting for setting in ("a", "b")}
     removals = threading.Thread(target=remove_definitions, args=(aws, stop := threading.Event()))
@@ -69,7 +69,7 @@ def test_definitions_that_vanish_are_made_anew(aws: Aws, options: dict[str, Any]
     try:
         with ending(homes["a"]), ending(homes["b"]), ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             ran = {
-                setting: pool.submit(work.run_in_another_home, other, options, setting, 50)
+                setting: pool.submit(work.run_in_another_home, other, options, setting, work.JOBS // 2)
                 for setting, other in homes.items()
             }
             ends = {setting: found.result() for setting, found in ran.items()}
@@ -77,7 +77,7 @@ def test_definitions_that_vanish_are_made_anew(aws: Aws, options: dict[str, Any]
         stop.set()
         removals.join()
 
-    assert ends == {setting: [(setting, None)] * 50 for setting in homes}
+    assert ends == {setting: [(setting, None)] * (work.JOBS // 2) for setting in homes}
 
 
 def remove_definitions(aws: Aws, stop: threading.Event) -> None:

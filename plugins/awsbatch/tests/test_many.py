@@ -22,17 +22,17 @@ def shown(calls: Mapping[str, int]) -> dict[str, int]:
     return {name: number for name, number in sorted(calls.items()) if number}
 
 
-@pytest.mark.long("three hundred containers on this machine")
-def test_three_hundred_jobs_are_one_array(aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path) -> None:
+@pytest.mark.long("many containers on this machine")
+def test_many_jobs_are_one_array(aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path) -> None:
     executor = AWSBatchExecutor(**options, poll_freq=5.0)
     began = time.monotonic()
-    result = work.end(work.dispatch_many(executor, TASKS.quick, tmp_path, 300), 300)
+    result = work.end(work.dispatch_many(executor, TASKS.quick, tmp_path, work.JOBS), 300)
     calls = aws.calls()
-    print(f"300 jobs: {time.monotonic() - began:.0f} s, {shown(calls)}")
+    print(f"{work.JOBS} jobs: {time.monotonic() - began:.0f} s, {shown(calls)}")
     looks = [moment for moment, operation, _ in aws.call_log() if operation == "DescribeJobs"]
 
-    assert result.result == [str(number) for number in range(300)]
-    assert sorted(work.begun(tmp_path)) == sorted(str(number) for number in range(300))
+    assert result.result == [str(number) for number in range(work.JOBS)]
+    assert sorted(work.begun(tmp_path)) == sorted(str(number) for number in range(work.JOBS))
     assert calls["SubmitJob"] == 1
     assert calls["RegisterJobDefinition"] <= 1
     # Within the shortest pause between two looks there are no more than these.
@@ -40,13 +40,11 @@ def test_three_hundred_jobs_are_one_array(aws: Aws, options: dict[str, Any], hom
     assert aws.objects(executor.s3_bucket_name) == []
 
 
-@pytest.mark.long("a thousand cancels, each of which is an object in S3")
-def test_a_thousand_jobs_are_cancelled_in_one_order(
-    aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path
-) -> None:
+@pytest.mark.long("many cancels, each of which is an object in S3")
+def test_many_jobs_are_cancelled_in_one_order(aws: Aws, options: dict[str, Any], home: Path, tmp_path: Path) -> None:
     aws.turn(start_delay=600.0)
     executor = AWSBatchExecutor(**options, poll_freq=5.0)
-    dispatch_id = work.dispatch_many(executor, TASKS.quick, tmp_path, 1000)
+    dispatch_id = work.dispatch_many(executor, TASKS.quick, tmp_path, work.JOBS)
     work.wait_until(lambda: aws.calls()["SubmitJob"], 200)
     work.wait_until(lambda: all(found["job_handle"] for found in work.electrons(ct.get_result(dispatch_id))))
     aws.clear_calls()
@@ -54,7 +52,7 @@ def test_a_thousand_jobs_are_cancelled_in_one_order(
     ct.cancel(dispatch_id)
     result = work.end(dispatch_id, 300)
     calls = aws.calls()
-    print(f"1000 cancels: {time.monotonic() - began:.0f} s, {shown(calls)}")
+    print(f"{work.JOBS} cancels: {time.monotonic() - began:.0f} s, {shown(calls)}")
 
     assert result.status == Status.CANCELLED
     # A part may have gone before the rest was known of: in fifties then.

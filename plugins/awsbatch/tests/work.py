@@ -14,6 +14,9 @@ from probes import wait_until
 import covalent_core as ct
 from covalent_core_awsbatch import AWSBatchExecutor
 
+#: How many jobs those tests have that want many. All share the processors of this machine.
+JOBS = int(os.environ.get("COVALENT_CORE_TEST_JOBS", "60"))
+
 
 def tasks() -> SimpleNamespace:
     def note(folder, name) -> None:
