@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     cancelling.add_argument("--dry-run", action="store_true", help="only show what would be cancelled")
     cancelling.add_argument("--task", type=int, action="append", metavar="NODE_ID", help="may be repeated")
     cancelling.add_argument("--reason")
+    cancelling.add_argument("--grace", type=float, metavar="SECONDS", help="give what runs no longer; 0 kills at once")
     cancelling.add_argument("--wait", action="store_true", help="return when nothing of it is alive any more")
     cancelling.add_argument("--timeout", type=float, metavar="SECONDS", help="wait no longer; the cancel goes on")
     cancelling.add_argument("--force", action="store_true", help="give up what cannot be confirmed to have ended")
@@ -165,10 +166,14 @@ def _nodes_table(result: Result) -> Any:
     return table
 
 
+#: What `ct.cancel` is told besides what is to be cancelled.
+ORDER = ("reason", "grace", "wait", "timeout", "force", "dry_run")
+
+
 def _cancel(options: argparse.Namespace) -> None:
     from covalent_core._client.cancelling import cancel
 
-    given: dict[str, Any] = {name: getattr(options, name) for name in ("reason", "wait", "timeout", "force", "dry_run")}
+    given: dict[str, Any] = {name: getattr(options, name) for name in ORDER}
     given |= {"dispatch_id": options.dispatch_id, "task_ids": options.task, "where": _where(options)}
     found: Any = cancel(**given)
     outcomes: list[CancelOutcome] = found if given["where"] else [found]

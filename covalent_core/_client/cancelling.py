@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import partial
+from math import inf
 from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
@@ -28,6 +29,7 @@ def cancel(
     task_ids: Iterable[SupportsIndex] | SupportsIndex | None = None,
     *,
     reason: str | None = None,
+    grace: float | None = None,
     wait: bool = False,
     timeout: float | None = None,
     force: bool = False,
@@ -37,6 +39,7 @@ def cancel(
     *,
     where: Where,
     reason: str | None = None,
+    grace: float | None = None,
     wait: bool = False,
     timeout: float | None = None,
     force: bool = False,
@@ -48,6 +51,7 @@ def cancel(
     *,
     where: Where | None = None,
     reason: str | None = None,
+    grace: float | None = None,
     wait: bool = False,
     timeout: float | None = None,
     force: bool = False,
@@ -65,6 +69,8 @@ def cancel(
         where: In place of a dispatch all that have something in common and have not ended, see `ct.where`; all of them
             in one transaction.
         reason: Kept, and shown as the error. Default: "Cancelled by user".
+        grace: Seconds that what runs is given at most between SIGTERM and SIGKILL, where its electron and its executor
+            give it more. 0 kills at once. A later call may give less.
         wait: Return when all that was named has ended: then each target says in `confirmed` when it was known that
             nothing of it is alive.
         timeout: Seconds to wait at most; None is for ever. The cancel goes on: only the waiting ends, and what is not
@@ -82,24 +88,27 @@ def cancel(
         DispatchNotFoundError: There is no such dispatch.
         NodeNotFoundError: It has no such node; then nothing is cancelled.
         SublatticeNodeError: The nodes are those of a sublattice, which can be cancelled only as a whole.
-        DispatchError: What is given for the nodes are no integers, or `timeout` is no number or given without `wait`,
-            or there is both a dispatch and `where`, or neither; then nothing is cancelled.
+        DispatchError: What is given for the nodes are no integers, `grace` or `timeout` is no number of seconds,
+            `timeout` is given without `wait`, or there is both a dispatch and `where`, or neither; then nothing is
+            cancelled.
         DispatcherError: The order is on disk, and what it did is in `outcome`, but what runs is not being ended: no
             dispatcher can be started or each fails.
     """
     _check(dispatch_id, task_ids, where, dry_run)
     check_timeout(timeout)
+    _check_grace(grace)
 
     if timeout is not None and not wait:
         raise DispatchError(f"timeout={timeout!r} bounds the waiting, and nobody waits; say wait=True as well")
 
+    from covalent_core._model.cancellation import CancelRequest
     from covalent_core._store.orders import request_cancel, request_cancel_of_all
 
     home = find_home()
-    why = reason or BY_USER
+    request = CancelRequest(reason or BY_USER, client(), force=force, grace=grace)
 
     if where is not None:
-        outcomes = request_cancel_of_all(stored_in(home), where, why, client(), force=force, dry_run=dry_run)
+        outcomes = request_cancel_of_all(stored_in(home), where, request, dry_run=dry_run)
 
         if dry_run:
             return outcomes
@@ -108,7 +117,7 @@ def cancel(
             return _carried_out(home, outcomes, wait=wait, timeout=timeout)
 
     assert dispatch_id is not None
-    outcome = request_cancel(stored_in(home), dispatch_id, _node_ids(task_ids), why, client(), force=force)
+    outcome = request_cancel(stored_in(home), dispatch_id, _node_ids(task_ids), request)
 
     with saying(f"the cancel is on disk: {outcome}", dispatch_id=dispatch_id, outcome=outcome):
         return _carried_out(home, [outcome], wait=wait, timeout=timeout)[0]
@@ -134,6 +143,13 @@ def _carried_out(
         return None if deadline is None else max(0.0, deadline - time.monotonic())
 
     return [confirm(store, outcome, seconds_left(), partial(ensure_dispatcher, home)) for outcome in outcomes]
+
+
+def _check_grace(grace: Any) -> None:
+    is_number = isinstance(grace, int | float) and not isinstance(grace, bool)
+
+    if grace is not None and not (is_number and 0 <= grace < inf):
+        raise DispatchError(f"grace is {grace!r}, expected a number of seconds, 0 or more")
 
 
 def _check(dispatch_id: Any, task_ids: Any, where: Any, dry_run: bool) -> None:

@@ -27,6 +27,10 @@ class GivenUp(Exception):  # noqa: N818  (a signal, not an error)
     """Somebody has given a job up whose end could not be confirmed; the message says who, and what is not known."""
 
 
+class _BegunAnew(Exception):  # noqa: N818  (a signal, not an error)
+    """An attempt was broken off for another one that asks for more."""
+
+
 def pauses() -> Iterator[float]:
     """Give the seconds to wait after each attempt, for ever."""
     pause = FIRST_PAUSE
@@ -68,6 +72,13 @@ class Attempts:
         """Make the next attempt now."""
         self._again.set()
 
+    def begin_anew(self) -> None:
+        """Make the next attempt now, in place of the one that is being made, if there is one."""
+        self.hurry()
+
+        if self._scope is not None:
+            self._scope.cancel()
+
     def give_up(self, by: str) -> None:
         """Make one more attempt now, a short one; if that fails as well, the job is given up."""
         self._given_up_by = self._given_up_by or by
@@ -98,6 +109,10 @@ class Attempts:
             self._count += 1
             self._again = Event()
             problem = await self._make_one(attempt)
+
+            if isinstance(problem, _BegunAnew):
+                continue
+
             seconds = pause_after(problem, pause)
             words = None if problem is None else f"{type(problem).__name__}: {problem}"
 
@@ -119,6 +134,9 @@ class Attempts:
         try:
             with fail_after(self._seconds()) as self._scope:
                 await attempt()
+
+            if self._scope.cancelled_caught:
+                return _BegunAnew()
         except TimeoutError as error:
             return error if str(error) else TimeoutError(f"no answer within {self._seconds():g} s")
         except Exception as error:

@@ -17,6 +17,7 @@ from covalent_core._dispatch.shared import SharedExecutor
 from covalent_core._dispatch.stalls import Stalls
 from covalent_core._dispatch.walk import Walk
 from covalent_core._home import Home
+from covalent_core._model.cancellation import CancelRequest
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._store.database import is_broken, is_transient, now
 from covalent_core._store.journal import Journal
@@ -188,7 +189,8 @@ class Dispatcher:
             reason = f"timed out after {walk.timeout:g} s"
 
             with walk.walled("cancelling it because it has timed out"):
-                await to_thread.run_sync(request_cancel, self._journal.store, walk.dispatch_id, None, reason, "timeout")
+                request = CancelRequest(reason, "timeout")
+                await to_thread.run_sync(request_cancel, self._journal.store, walk.dispatch_id, None, request)
 
             self._journal.look_for_orders()
 

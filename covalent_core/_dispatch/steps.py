@@ -17,6 +17,7 @@ from covalent_core._dispatch.members import Members
 from covalent_core._dispatch.outcomes import take_over
 from covalent_core._dispatch.turns import Shared
 from covalent_core._executors.bound import BYTES, RESULTS, TEXT
+from covalent_core._model.cancellation import Haste
 from covalent_core._model.job import Job
 from covalent_core._model.status import Status
 from covalent_core._stops import stop
@@ -110,14 +111,23 @@ class JobRun:
 
         self.attempts.hurry()
 
-    def give_up(self, forced: Mapping[int, str]) -> None:
-        """Wait no longer for the proof that nodes have ended, if one more attempt does not bring it.
+    def hasten(self, haste: Mapping[int, Haste]) -> None:
+        """Give nodes that are being ended less time, and wait no longer than one more attempt for the proof.
 
         Args:
-            forced: By node, who says so.
+            haste: By node, what has been said of that.
         """
-        if named := self.ends.stopped & forced.keys():
-            self.attempts.give_up(forced[min(named)])
+        stopped, job = self.ends.stopped, self.job
+        graces = [haste[node_id].grace if node_id in haste else None for node_id in stopped]
+        grace = min(job.grace, max((job.grace if asked is None else asked for asked in graces), default=job.grace))
+        is_sooner, job._cancel_grace = grace < job.cancel_grace, grace
+
+        if is_sooner:
+            self.attempts.begin_anew()
+
+        for node_id in sorted(stopped & haste.keys()):
+            if by := haste[node_id].given_up_by:
+                self.attempts.give_up(by)
 
     async def carry_out(self) -> None:
         """Take the job from its ticket to its release. Nothing but the end of the dispatcher is raised."""

@@ -18,6 +18,7 @@ from covalent_core._dispatch.packs import into_jobs
 from covalent_core._dispatch.shared import SharedExecutor
 from covalent_core._dispatch.steps import JobRun
 from covalent_core._dispatch.sublattices import own_end, stopped_end
+from covalent_core._model.cancellation import CancelRequest
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._model.job import DEFAULT_GRACE, Job, TaskCall
 from covalent_core._model.status import Status
@@ -66,7 +67,7 @@ class Walk:
         self._runs: dict[str, JobRun] = {}
         self._children: dict[int, str] = dict(stored.children)
         self._graph = WalkGraph(stored)
-        self._forced = stored.forced
+        self._haste = stored.haste
         self._failure: str | None = None
 
     async def start(self) -> None:
@@ -96,7 +97,7 @@ class Walk:
         for run in self._runs.values():
             self._stop_if_cancelled(run)
 
-        self._give_up()
+        self._hasten()
         self._look_at_children()
 
         # Where nothing is left to be done, the order itself has ended the dispatch.
@@ -133,7 +134,8 @@ class Walk:
         """End what this dispatch has at its backends and in sublattices, then itself."""
         for child in list(self._children.values()):
             with self.walled(f"cancelling sublattice {child}"):
-                await to_thread.run_sync(request_cancel, self._journal.store, child, None, failure, "dispatcher")
+                request = CancelRequest(failure, "dispatcher")
+                await to_thread.run_sync(request_cancel, self._journal.store, child, None, request)
 
         with self.walled("ending it"):
             self._journal.look_for_orders()
@@ -207,7 +209,7 @@ class Walk:
         run = JobRun(job, owner=self, executor=shared, journal=self._journal, **known)
         self._runs[job.ticket] = run
         self._stop_if_cancelled(run)
-        run.give_up(self._forced)
+        run.hasten(self._haste)
         shared.submit(run.name, partial(self._carry_out, run))
 
     async def _carry_out(self, run: JobRun) -> None:
@@ -226,12 +228,12 @@ class Walk:
 
         run.request_cancel(self._graph.reasons(run.ends.open))
 
-    def _give_up(self) -> None:
-        """Let the jobs of nodes that somebody has given up end without the proof that nothing of them is alive."""
-        self._forced = self._journal.get_forced(self.dispatch_id)
+    def _hasten(self) -> None:
+        """Let jobs that are being ended end as soon as somebody says, or without proof where somebody says so."""
+        self._haste = self._journal.get_haste(self.dispatch_id)
 
         for run in self._runs.values():
-            run.give_up(self._forced)
+            run.hasten(self._haste)
 
     def _task_call(self, node: WalkNode) -> TaskCall:
         return task_call(node, self._graph.nodes, self._functions, self._journal.store.values)

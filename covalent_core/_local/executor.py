@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGTERM
-from typing import Literal
+from typing import Any, Literal
 
 from anyio import create_task_group, fail_after, sleep
 
@@ -20,7 +20,7 @@ from covalent_core._local import written
 from covalent_core._local.lost import how_lost
 from covalent_core._local.worker import Worker, is_locked, own_tag, remove
 from covalent_core._model.job import DEFAULT_GRACE, Job, Results, Value
-from covalent_core._runner.protocol import ENDED, MESSAGE_BYTES, OUTPUTS, REASON, RESULTS
+from covalent_core._runner.protocol import ENDED, MESSAGE_BYTES, ORDER, OUTPUTS, RESULTS
 from covalent_core.backend.processes import ProcessHandle
 from covalent_core.errors import ExecutorError
 from covalent_core.hookspecs import hookimpl
@@ -156,7 +156,7 @@ class LocalExecutor:
                 if not await self._end_by_word(job, location):
                     # A full disk keeps nobody from ending it.
                     with suppress(OSError):
-                        Path(f"{location}{REASON}").write_text(job.cancel_reason, "utf-8", "replace")
+                        Path(f"{location}{ORDER}").write_text(json.dumps(_said(job)))
 
                     process.signal(SIGTERM)
                     await process.wait()
@@ -174,7 +174,7 @@ class LocalExecutor:
     @hookimpl
     async def cancel_members(self, job: Job, location: str, node_ids: list[int]) -> Results:
         if job.ticket in self._busy:
-            self._busy[job.ticket].send(cancel=job.ticket, nodes=node_ids, grace=job.grace, reason=job.cancel_reason)
+            self._busy[job.ticket].send(cancel=job.ticket, nodes=node_ids, **_said(job))
         else:
             await self._until_alone()
             part = Path(f"{location}.cancel.part")
@@ -212,7 +212,7 @@ class LocalExecutor:
             remove(self._jobs / self._lost.pop(job.ticket).tag, [ENDED])
 
         members = (f".{node_id}{ending}" for node_id in job.node_ids for ending in RESULTS)
-        remove(self._jobs / job.ticket, [".call", ".cancel", REASON, ".process", ".ended", *members])
+        remove(self._jobs / job.ticket, [".call", ".cancel", ORDER, ".process", ".ended", *members])
 
         if self.create_unique_workdir:
             # That of the dispatch goes with the last of its tasks.
@@ -243,7 +243,7 @@ class LocalExecutor:
     async def _end_by_word(self, job: Job, location: str) -> bool:
         """Let the supervisor of a job end it if there is a line to it; return whether the job has ended."""
         if job.ticket in self._busy:
-            self._busy[job.ticket].send(cancel=job.ticket, grace=job.grace, reason=job.cancel_reason)
+            self._busy[job.ticket].send(cancel=job.ticket, **_said(job))
             return await self._until_ended(job)
 
         if job.ticket not in self._done:
@@ -334,3 +334,8 @@ class LocalExecutor:
         names = (f"{job.ticket}.{node_id}{ending}" for node_id in node_ids for ending in RESULTS)
         files = {name: self._jobs / name for name in names if name not in results}
         return {name: file for name, file in files.items() if file.exists()}
+
+
+def _said(job: Job) -> dict[str, Any]:
+    """Return what whoever cancels says of the end of a job."""
+    return {"reason": job.cancel_reason, "grace": job.cancel_grace}

@@ -22,6 +22,40 @@ OUTCOMES = {
 
 
 @dataclass(frozen=True)
+class CancelRequest:
+    """What somebody says who cancels.
+
+    Attributes:
+        client: Who that is.
+        force: Give up what the dispatcher cannot confirm to have ended in one more attempt.
+        grace: Give what runs no more seconds than these between SIGTERM and SIGKILL.
+    """
+
+    reason: str
+    client: str
+    force: bool = False
+    grace: float | None = None
+
+
+@dataclass(frozen=True)
+class Haste:
+    """What cancel orders say of how a node that runs is to be ended.
+
+    Attributes:
+        grace: Seconds that it is given at most; None where nobody has said any.
+        given_up_by: Who does not want to wait for the proof that it has ended.
+    """
+
+    grace: float | None = None
+    given_up_by: str | None = None
+
+    def joined(self, before: Haste) -> Haste:
+        """Return what this order and those before it come to: the shortest time, and who was first to give it up."""
+        graces = [grace for grace in (self.grace, before.grace) if grace is not None]
+        return Haste(min(graces, default=None), before.given_up_by or self.given_up_by)
+
+
+@dataclass(frozen=True)
 class CancelTarget:
     """One node that a cancel named.
 

@@ -101,6 +101,7 @@ class Job:
     job_handle: str | None = None
     lattice: str = ""
     _cancel_reason: str | None = field(default=None, repr=False)
+    _cancel_grace: float | None = field(default=None, repr=False)
     _bar: bool = field(default=False, repr=False)
     _siblings: Callable[[], int] = field(default=lambda: 0, repr=False)
     _wait: Callable[[str], None] = field(default=lambda _: None, repr=False)
@@ -129,6 +130,14 @@ class Job:
     def cancel_reason(self) -> str:
         """Why this job has been cancelled, as the core shows it; empty if it has not been."""
         return self._cancel_reason or ""
+
+    @property
+    def cancel_grace(self) -> float:
+        """Seconds that what is being ended is given: `grace`, or less where whoever cancels says so.
+
+        It can become less while `cancel` or `cancel_members` runs; then that is broken off, and called again.
+        """
+        return self.grace if self._cancel_grace is None else self._cancel_grace
 
     @property
     def barred(self) -> bool:

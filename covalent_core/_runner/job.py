@@ -8,7 +8,7 @@ import os
 import time
 from typing import Any, Dict, List, Optional, Set
 
-from .protocol import REASON
+from .protocol import ORDER
 
 
 class Job:
@@ -70,13 +70,16 @@ class Job:
         return f"{self.prefix}.{node_id}"
 
 
-def reason_for_the_end(prefix: str) -> str:
-    """Return why a job is to be ended, where somebody has said so."""
+def order_to_end(prefix: str) -> Dict[str, Any]:
+    """Return what somebody has said of the end of a job: the ``reason``, and how many seconds of ``grace`` are left."""
     try:
-        with open(prefix + REASON, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
+        os.close(os.open(os.path.dirname(prefix), os.O_RDONLY))
+
+        with open(prefix + ORDER, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError):
+        # An order without words is one all the same.
+        return {}
 
 
 def ordered_ends(prefix: str) -> List[int]:

@@ -57,7 +57,7 @@ TAG = "COVALENT_CORE_SUPERVISOR"
 FOLDER = "results"
 
 #: What the names of these files end with.
-PROCESS, ENDED, LEASE, CANCEL, REASON = ".process", ".ended", ".lease", ".cancel", ".reason"
+PROCESS, ENDED, LEASE, CANCEL, ORDER = ".process", ".ended", ".lease", ".cancel", ".order"
 OUTCOME, VALUE = ".outcome", ".value"
 
 #: Who owns a job that must not start any more: what ``.process`` then leads to.

@@ -37,10 +37,15 @@ class Stop:
         tree.told.clear()
 
     def widen(self, outcome: Outcome, grace: float) -> None:
-        """End the whole job, where so far only one of its nodes was to end."""
+        """End the whole job, where so far only one of its nodes was to end, and no later than that asks for."""
         if self.only is not None:
             self.outcome, self.only = outcome, None
-            self._deadline = min(self._deadline, time.monotonic() + grace)
+
+        self.shorten(grace)
+
+    def shorten(self, grace: float) -> None:
+        """Give what is to end no more seconds from now on than these."""
+        self._deadline = min(self._deadline, time.monotonic() + grace)
 
     def press(self) -> bool:
         """Tell all that has not been told; return whether there is nothing left to wait for."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Dict, List, Optional, Union
 
 from .disk import PAUSE, ROOM_SECONDS
-from .job import Job, ordered_ends, reason_for_the_end
+from .job import Job, order_to_end, ordered_ends
 from .lease import Lease
 from .output import Output
 from .processes import PR_SET_CHILD_SUBREAPER, set_process_option
@@ -154,10 +154,13 @@ class Supervisor:
             self._tree.warn(signum)
 
         if self._signals.terminated and self._job is not None:
-            if self._stopping is None:
-                self._workers.progress.reason = reason_for_the_end(self._job.prefix)
+            said = order_to_end(self._job.prefix)
 
-            self._stop(TOLD if os.getppid() == self._guard else UNGUARDED, self._job.grace)
+            if self._stopping is None:
+                self._workers.progress.reason = said.get("reason", "")
+
+            grace = min(self._job.grace, said.get("grace", self._job.grace))
+            self._stop(TOLD if os.getppid() == self._guard else UNGUARDED, grace)
 
     def _patience(self) -> float:
         """Return how long to wait at most for something to happen."""
@@ -197,6 +200,10 @@ class Supervisor:
     def _cancel_members(self, job: Job, node_ids: List[int], grace: float) -> None:
         """End some nodes of a pack: those that have not begun never will; the one that runs is stopped."""
         new = [node_id for node_id in job.left if node_id in set(node_ids) - job.cancelled] if node_ids else []
+
+        if self._stopping is not None and self._stopping.only in node_ids:
+            # One that is being ended already may have been given less time since.
+            self._stopping.shorten(grace)
 
         if not new:
             return

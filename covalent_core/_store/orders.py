@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, bindparam, func, select, update
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from covalent_core._model.cancellation import OUTCOMES, CancelOutcome, CancelTarget, downstream, upstream
+from covalent_core._model.cancellation import OUTCOMES, CancelOutcome, CancelRequest, CancelTarget, downstream, upstream
 from covalent_core._model.status import Status, final_status
 from covalent_core._model.where import Where
 from covalent_core._store.database import now
@@ -22,22 +23,13 @@ from covalent_core.errors import NodeNotFoundError, SublatticeNodeError
 
 
 def request_cancel(
-    store: Store,
-    dispatch_id: str,
-    task_ids: Sequence[int] | None,
-    reason: str,
-    client: str,
-    *,
-    force: bool = False,
+    store: Store, dispatch_id: str, task_ids: Sequence[int] | None, request: CancelRequest
 ) -> CancelOutcome:
     """Order that nodes, or the whole dispatch, be cancelled. The order is on disk when this returns.
 
     What has not started never will: it is CANCELLED here and now, with everything downstream of it, and so is all that
     has not started in the sublattices among them. What runs is CANCELLING from here on, whatever it still returns;
     ending it is the dispatcher's work.
-
-    Args:
-        force: Give up what the dispatcher cannot confirm to have ended in one more attempt.
 
     Raises:
         DispatchNotFoundError: There is no such dispatch.
@@ -54,12 +46,10 @@ def request_cancel(
                 f"it with ct.cancel({dispatch_id!r}); nothing was cancelled"
             )
 
-        return _Order(connection.connection.cursor(), reason, client, force).give(dispatch_id, task_ids)
+        return _Order(connection.connection.cursor(), request).give(dispatch_id, task_ids)
 
 
-def request_cancel_of_all(
-    store: Store, where: Where, reason: str, client: str, *, force: bool, dry_run: bool
-) -> list[CancelOutcome]:
+def request_cancel_of_all(store: Store, where: Where, request: CancelRequest, *, dry_run: bool) -> list[CancelOutcome]:
     """Order that all dispatches be cancelled that have something in common and have not ended, the oldest first.
 
     Args:
@@ -69,7 +59,7 @@ def request_cancel_of_all(
 
     with store.database.write() as connection:
         found = list(connection.execute(query.order_by(dispatches.c.created)).scalars())
-        order = _Order(connection.connection.cursor(), reason, client, force)
+        order = _Order(connection.connection.cursor(), request)
         outcomes = [order.give(dispatch_id, None) for dispatch_id in found]
 
         if dry_run:
@@ -80,7 +70,7 @@ def request_cancel_of_all(
 
 def cancel_within(connection: Connection, dispatch_id: str, reason: str, client: str) -> CancelOutcome:
     """Order as `request_cancel` does that a whole dispatch be cancelled, as a part of a transaction of others."""
-    return _Order(connection.connection.cursor(), reason, client, force=False).give(dispatch_id, None)
+    return _Order(connection.connection.cursor(), CancelRequest(reason, client)).give(dispatch_id, None)
 
 
 _ID: BindParameter[str] = bindparam("dispatch_id")
@@ -95,7 +85,7 @@ _OPEN_CHILDREN = Query(
         dispatches.c.parent_dispatch_id == _ID, is_one_of(dispatches.c.status, OPEN)
     )
 )
-_ADD_ORDER = Prepared.insert(cancel_orders, "dispatch_id", "task_ids", "force", "reason", "client", "at")
+_ADD_ORDER = Prepared.insert(cancel_orders, "dispatch_id", "task_ids", "force", "grace", "reason", "client", "at")
 _ORDER_ID = Query(select(func.last_insert_rowid().label("id")))
 _ADD_TARGET = Prepared.insert(cancel_targets, "order_id", "node_id", "outcome")
 _STOP_NODE = Prepared(
@@ -128,11 +118,9 @@ _CLOSE_DISPATCH = Prepared(
 class _Order:
     """One order within its transaction, with those that follow from it for sublattices."""
 
-    def __init__(self, cursor: DBAPICursor, reason: str, client: str, force: bool) -> None:
+    def __init__(self, cursor: DBAPICursor, request: CancelRequest) -> None:
         self._cursor = cursor
-        self._reason = reason
-        self._client = client
-        self._force = force
+        self._request = request
 
     def give(self, dispatch_id: str, task_ids: Sequence[int] | None) -> CancelOutcome:
         found = {row.node_id: row for row in _NODES.rows(self._cursor, dispatch_id=dispatch_id)}
@@ -140,7 +128,7 @@ class _Order:
         named = sorted(found) if task_ids is None else sorted(set(task_ids))
         every = [CancelTarget(n, found[n].name, OUTCOMES[Status(found[n].status)]) for n in named]
         chosen = tuple(t for t in every if task_ids is not None or not t.outcome.startswith("too late"))
-        outcome = CancelOutcome(dispatch_id, task_ids is None, self._reason, chosen)
+        outcome = CancelOutcome(dispatch_id, task_ids is None, self._request.reason, chosen)
         self._record(outcome, task_ids)
 
         if outcome:
@@ -158,10 +146,8 @@ class _Order:
         order = {
             "dispatch_id": outcome.dispatch_id,
             "task_ids": None if task_ids is None else json.dumps(sorted(task_ids)),
-            "force": self._force,
-            "reason": outcome.reason,
-            "client": self._client,
             "at": now(),
+            **asdict(self._request),
         }
         _ADD_ORDER.execute(self._cursor, [order])
         (row,) = _ORDER_ID.rows(self._cursor)
@@ -177,7 +163,7 @@ class _Order:
             targets.setdefault(row.source, []).append(row.target)
 
         below = downstream(lambda node_id: targets.get(node_id, ()), stopped)
-        reasons = dict.fromkeys(stopped, self._reason)
+        reasons = dict.fromkeys(stopped, self._request.reason)
         reasons |= {n: upstream(s, found[s].name, "cancelled") for n, s in below.items()}
         rows = [
             {"b_dispatch": dispatch_id, "b_node": node_id, "b_error": reason, "b_requested": node_id in stopped}

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import BindParameter, and_, bindparam, literal_column, or_, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from covalent_core._model.cancellation import Haste
 from covalent_core._model.graph import ExecutorSpec
 from covalent_core._model.job import Value
 from covalent_core._store.prepared import Query, is_one_of
@@ -69,10 +70,11 @@ CHILDREN = Query(
     )
     .where(dispatches.c.parent_dispatch_id == _ID, is_one_of(nodes.c.status, OPEN))
 )
-FORCED = Query(
-    select(cancel_targets.c.node_id, cancel_orders.c.client)
+HASTE = Query(
+    select(cancel_targets.c.node_id, cancel_orders.c.client, cancel_orders.c.force, cancel_orders.c.grace)
     .join(cancel_orders, cancel_orders.c.id == cancel_targets.c.order_id)
-    .where(cancel_orders.c.dispatch_id == _ID, cancel_orders.c.force)
+    .where(cancel_orders.c.dispatch_id == _ID, cancel_orders.c.force | cancel_orders.c.grace.is_not(None))
+    .order_by(cancel_orders.c.id)
 )
 ORDERS_SINCE = Query(
     select(cancel_orders.c.id, cancel_orders.c.dispatch_id, dispatches.c.parent_dispatch_id)
@@ -96,8 +98,8 @@ class StoredDispatch:
     #: Not released yet, oldest first, each with its nodes.
     jobs: list[tuple[Any, list[int]]]
     children: list[tuple[int, str]]
-    #: By node, who does not want to wait for the proof that it has ended.
-    forced: dict[int, str]
+    #: By node, what has been said of how it is to be ended.
+    haste: dict[int, Haste]
 
 
 class Reading:
@@ -135,7 +137,7 @@ class Reading:
                 {row.id: ExecutorSpec(row.name, row.options) for row in EXECUTORS.rows(cursor, **here)},
                 [(row, self._members(row.ticket)) for row in OPEN_JOBS.rows(cursor, **here)],
                 [(row.parent_node_id, row.dispatch_id) for row in CHILDREN.rows(cursor, **here)],
-                self.get_forced(dispatch_id),
+                self.get_haste(dispatch_id),
             )
 
     @contextmanager
@@ -158,9 +160,15 @@ class Reading:
         """Return the tickets of all jobs that have not been released."""
         return {row.ticket for row in OPEN_TICKETS.rows(self._cursor)}
 
-    def get_forced(self, dispatch_id: str) -> dict[int, str]:
-        """Return by node who does not want to wait for the proof that it has ended."""
-        return {row.node_id: row.client for row in FORCED.rows(self._cursor, dispatch_id=dispatch_id)}
+    def get_haste(self, dispatch_id: str) -> dict[int, Haste]:
+        """Return by node what cancel orders say of how it is to be ended, where they say anything."""
+        found: dict[int, Haste] = {}
+
+        for row in HASTE.rows(self._cursor, dispatch_id=dispatch_id):
+            said = Haste(row.grace, row.client if row.force else None)
+            found[row.node_id] = said.joined(found.get(row.node_id, Haste()))
+
+        return found
 
     def get_dispatch(self, dispatch_id: str) -> Any:
         """Return the row of a dispatch.

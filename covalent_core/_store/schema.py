@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 from covalent_core._model.job import Value
 
 #: Raised by one with every change of the tables; a store of another version is refused.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class Row(SQLModel):
@@ -271,6 +271,7 @@ class CancelOrder(Row, table=True):
     dispatch_id: str
     task_ids: Optional[str] = None
     force: bool = False
+    grace: Optional[float] = None
     reason: str
     client: str
     at: float

@@ -122,6 +122,13 @@ class SharedFolder:
         if not keep:
             folder.remove()
 
+    def say_how_to_end(self, job: Job, location: str) -> None:
+        """Say why the job is to be ended, for its tasks to read, and how much time they have.
+
+        Its runner reads that when it gets SIGTERM, each time it does.
+        """
+        self._of(job, location).say_how_to_end(job.cancel_reason, job.cancel_grace)
+
     async def cancel_members(self, job: Job, location: str, node_ids: list[int], over: Awaitable[object]) -> Path:
         """End some nodes of a pack; return the results when the runner has done it, or all of the job is over.
 

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
-from covalent_core._runner.protocol import CANCEL, ENDED, FOLDER, NOBODY, OUTCOME, OUTPUT_BYTES, PROCESS, REASON
+from covalent_core._runner.protocol import CANCEL, ENDED, FOLDER, NOBODY, ORDER, OUTCOME, OUTPUT_BYTES, PROCESS
 from covalent_core.errors import ExecutorError
 
 
@@ -100,9 +100,15 @@ class JobFolder:
         os.makedirs(self._results, 0o700, exist_ok=True)
         replace(self.prefix + CANCEL, json.dumps(sorted({*node_ids, *self._ordered()})).encode())
 
-    def say_why(self, reason: str) -> None:
-        """Say why the job is to be ended, for its tasks to read; before its runner is told to end."""
-        replace(self.prefix + REASON, reason.encode("utf-8", "replace"))
+    def say_how_to_end(self, reason: str, grace: float) -> None:
+        """Say why the job is to be ended, for its tasks to read, and how much time they have.
+
+        Its runner reads that when it is told to end, also when it is told again.
+
+        Args:
+            grace: Seconds; its own grace period where that is shorter.
+        """
+        replace(self.prefix + ORDER, json.dumps({"reason": reason, "grace": grace}).encode())
 
     def remove(self) -> None:
         """Remove it."""

@@ -33,6 +33,7 @@ class Author(Protocol):
     patience: float
     reports_results: bool
     reports_output: bool
+    tells_how_to_end: bool
     has_files: bool
 
     def executor(self, folder: Path) -> Any: ...
@@ -55,24 +56,26 @@ class Bench:
         self.notes.mkdir(parents=True)
         self.executor = author.executor(self.folder)
         self.cancels_members = BoundExecutor(self.executor).cancels_members
+        self.patience = author.patience
         self.reports_results = author.reports_results
         self.reports_output = author.reports_output
+        self.tells_how_to_end = author.tells_how_to_end
         self.has_files = author.has_files
 
     # --- what a user does ----------------------------------------------------------------------------------------
 
-    def dispatch(self, function: Callable[..., Any], *arguments: Any) -> str:
+    def dispatch(self, function: Callable[..., Any], *arguments: Any, grace: float | None = None) -> str:
         """Dispatch a workflow of one task."""
 
         @ct.lattice(executor=self.executor)
         def workflow(*arguments: Any) -> Any:
-            return ct.electron(function)(*arguments)
+            return ct.electron(grace=grace)(function)(*arguments)
 
         return ct.dispatch(workflow)(*arguments)
 
-    def work(self, name: str = "done", *, deaf: bool = False) -> str:
+    def work(self, name: str = "done", *, deaf: bool = False, grace: float | None = None) -> str:
         """Dispatch a task that goes on until told to `go`, with a child and an orphan."""
-        return self.dispatch(self.tasks.work, str(self.notes), name, deaf)
+        return self.dispatch(self.tasks.work, str(self.notes), name, deaf, grace=grace)
 
     def go(self) -> None:
         """Let the tasks come to their end."""
@@ -85,7 +88,7 @@ class Bench:
     def end(self, dispatch_id: str) -> Result:
         """Wait for the end of a dispatch."""
         with self._saying_what_is_waited_for():
-            return ct.get_result(dispatch_id, wait=True, timeout=self._author.patience)
+            return ct.get_result(dispatch_id, wait=True, timeout=self.patience)
 
     def clear(self) -> None:
         """End and release what a test has left at the backend."""
@@ -115,7 +118,7 @@ class Bench:
     def wait_at(self, stop: str) -> None:
         """Return when the dispatcher waits at a stop."""
         with self._saying_what_is_waited_for():
-            self.stops.wait(stop, self._author.patience)
+            self.stops.wait(stop, self.patience)
 
     def lasts(self, seconds: float, condition: Callable[[], object]) -> None:
         """Return after some seconds in which a condition has held at each look."""
@@ -128,7 +131,7 @@ class Bench:
     def until(self, condition: Callable[[], object]) -> None:
         """Return when a condition holds; fail if it does not for too long."""
         with self._saying_what_is_waited_for():
-            wait_until(condition, self._author.patience)
+            wait_until(condition, self.patience)
 
     def until_waiting(self, dispatch_id: str, text: str) -> None:
         """Return when the node of a dispatch says what it waits for in words that contain a text."""
@@ -242,7 +245,7 @@ class Bench:
                 if hasattr(bound.executor, "__aenter__"):
                     await stack.enter_async_context(bound.executor)
 
-                with anyio.fail_after(self._author.patience):
+                with anyio.fail_after(self.patience):
                     return await use(bound)
 
         with warnings.catch_warnings():

@@ -11,6 +11,9 @@ from covalent_core import Status
 from covalent_core.testing._bench import Bench
 from covalent_core.testing._matrix import CELLS, Cell
 
+#: Why the tasks are cancelled.
+REASON = "the suite says so, für heute"
+
 
 class Cancelling:
     """The matrix, and what else there is to say of a cancel."""
@@ -54,9 +57,9 @@ class Cancelling:
         assert cell.may_have_begun or not bench.begun()
         assert cell.may_have_begun or not bench.called("cancel")
 
-    def _cancel(self, bench: Bench, dispatch_id: str) -> int:
+    def _cancel(self, bench: Bench, dispatch_id: str, grace: float | None = None) -> int:
         """Cancel; return how many calls there were when that had returned."""
-        outcome = ct.cancel(dispatch_id)
+        outcome = ct.cancel(dispatch_id, reason=REASON, grace=grace)
         before = len(bench.stops.calls())
 
         assert outcome
@@ -88,6 +91,22 @@ class Cancelling:
         bench.check_cancelled(bench.end(dispatch_id), before)
 
         assert (bench.notes / "cleaned").exists()
+        assert not bench.tells_how_to_end or (bench.notes / "cleaned").read_text() == REASON
+
+    @pytest.mark.parametrize("later", [False, True])
+    def test_a_cancel_may_give_less_time(self, bench: Bench, later: bool) -> None:
+        if not bench.tells_how_to_end:
+            pytest.skip("tells_how_to_end is False: a job has the whole of its grace period whatever a cancel says")
+
+        dispatch_id = bench.work(deaf=True, grace=2 * bench.patience)
+        bench.until(bench.begun)
+        before = self._cancel(bench, dispatch_id, grace=None if later else 0)
+
+        if later:
+            bench.until(lambda: bench.called("cancel"))
+            ct.cancel(dispatch_id, grace=0)
+
+        bench.check_cancelled(bench.end(dispatch_id), before)
 
     def test_a_cancel_that_is_committed_before_the_end_wins(self, bench: Bench) -> None:
         bench.stops.take("before-end")

@@ -40,12 +40,14 @@ class ExecutorSuite(Silence, Packs, Backend, Cancelling, Results):
         reports_results: Whether the executor calls `Job.report_results`, so that what a member of a pack has returned
             can be seen while others run.
         reports_output: Whether it calls `Job.report_output`, so that what a task writes can be seen while it runs.
+        tells_how_to_end: Whether it passes on why a job is to be ended, and within how many seconds.
         has_files: Whether a small job has files while it runs, or whatever else `left` must see then.
     """
 
     patience = 60.0
     reports_results = False
     reports_output = False
+    tells_how_to_end = False
     has_files = True
 
     def executor(self, folder: Path) -> Any:

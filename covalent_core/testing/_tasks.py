@@ -99,8 +99,10 @@ def tasks() -> SimpleNamespace:  # noqa: C901  (each of the functions in it is s
             while True:
                 ct.checkpoint()
                 time.sleep(0.005)
-        except ct.TaskCancelledError:
-            open(os.path.join(folder, "cleaned"), "w").close()
+        except ct.TaskCancelledError as error:
+            with open(os.path.join(folder, "cleaned"), "w") as file:
+                file.write(error.reason)
+
             raise
 
     def join(*values: Any) -> tuple[Any, ...]:

@@ -88,6 +88,23 @@ class HandmadeExecutor:
         return Path(self.folder).expanduser() / job.ticket
 
 
+class HandmadeTellingExecutor(HandmadeExecutor):
+    """A job is told why it is ended, and how much time it has."""
+
+    @hookimpl
+    async def cancel(self, job: Job, location: str, job_handle: str) -> None:
+        if is_alive(job_handle):
+            self.tell(job, location)
+
+        await super().cancel(job_handle)
+
+    def tell(self, job: Job, location: str) -> None:
+        part = Path(location, "results", f"{job.ticket}.order.part")
+        part.parent.mkdir(exist_ok=True)
+        part.write_text(json.dumps({"reason": job.cancel_reason, "grace": job.cancel_grace}))
+        part.rename(part.with_suffix(""))
+
+
 class HandmadePacksExecutor(HandmadeExecutor):
     """A pack tells of its members, and they can be cancelled while the others go on."""
 

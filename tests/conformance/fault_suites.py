@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from by_hand import HandmadeExecutor, HandmadePacksExecutor
+from by_hand import HandmadeExecutor, HandmadePacksExecutor, HandmadeTellingExecutor
 from misbehaving import FAULTS, KeepingExecutor, ListingExecutor, PatientExecutor, SlowExecutor
 
 from covalent_core.testing import ExecutorSuite
@@ -16,6 +16,7 @@ from covalent_core.testing import ExecutorSuite
 def suite_for(cls: type) -> type[ExecutorSuite]:
     class Suite(ExecutorSuite):
         patience = 5.0
+        tells_how_to_end = issubclass(cls, HandmadeTellingExecutor)
         reports_results = issubclass(cls, HandmadePacksExecutor)
 
         def executor(self, folder: Path) -> object:
@@ -93,6 +94,7 @@ class TestBlindToFiles(suite_for(HandmadeExecutor)):  # type: ignore[misc]
 
 
 TestHandmadePacksExecutor = suite_for(HandmadePacksExecutor)
+TestHandmadeTellingExecutor = suite_for(HandmadeTellingExecutor)
 TestKeepingExecutor = suite_of(KeepingExecutor)
 TestListingExecutor = suite_of(ListingExecutor)
 TestSlowExecutor = suite_of(SlowExecutor)

@@ -22,6 +22,7 @@ from anyio import sleep, sleep_forever
 from by_hand import (
     HandmadeExecutor,
     HandmadePacksExecutor,
+    HandmadeTellingExecutor,
     handle_of,
     is_alive,
     over,
@@ -192,6 +193,22 @@ class KillsWithoutGrace(HandmadeExecutor):
                 for handle in handles:
                     with suppress(ProcessLookupError):
                         os.kill(process_id(handle), number)
+
+
+@caught_by("test_a_task_that_asks_can_clean_up", "'Cancelled by user' == 'the suite says so")
+class KeepsTheReason(HandmadeTellingExecutor):
+    """Does not tell a job why it is ended."""
+
+    def tell(self, job: Job, location: str) -> None:
+        pass
+
+
+@caught_by("test_a_cancel_may_give_less_time[True]", "is CANCELLING after")
+class GivesAllTheTime(HandmadeTellingExecutor):
+    """Gives a job the whole of its grace period whatever the cancel says."""
+
+    def tell(self, job: Job, location: str) -> None:
+        super().tell(replace(job, _cancel_grace=job.grace), location)
 
 
 @caught_by("test_nothing_of_it_is_alive_when_a_node_is_cancelled", "assert bench.alive() == []")

@@ -20,6 +20,7 @@ def plugins(installed_examples: None) -> None:
 class TestNiceExecutor(ExecutorSuite):
     reports_results = True
     reports_output = True
+    tells_how_to_end = True
 
     def executor(self, folder: Path) -> object:
         return ct.executor.NiceExecutor(folder=str(folder), grace=0.5)

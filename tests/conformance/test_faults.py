@@ -33,8 +33,9 @@ TIMED = (
     "test_pack_matrix[cancelled-then-killed-during-run-running]",
 )
 CATCHERS = sorted({(fault.flawless.__name__, fault.test) for fault in FAULTS})
+HANDMADE = ("HandmadeExecutor", "HandmadePacksExecutor", "HandmadeTellingExecutor")
 INSTALLED = [f"{fault.name} = misbehaving:{fault.name}" for fault in FAULTS]
-INSTALLED += [f"{name} = by_hand:{name}" for name in ("HandmadeExecutor", "HandmadePacksExecutor")]
+INSTALLED += [f"{name} = by_hand:{name}" for name in HANDMADE]
 INSTALLED += [
     f"{name} = misbehaving:{name}" for name in ("KeepingExecutor", "ListingExecutor", "PatientExecutor", "SlowExecutor")
 ]

@@ -11,6 +11,7 @@ from covalent_core.testing import ExecutorSuite
 class TestLocalExecutor(ExecutorSuite):
     reports_results = True
     reports_output = True
+    tells_how_to_end = True
     # It gives a small job to its worker as a message.
     has_files = False
     # Its workers are children of the dispatcher, and get their orders from it alone.

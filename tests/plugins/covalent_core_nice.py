@@ -52,8 +52,9 @@ class NiceExecutor:
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> Path:
         process = ProcessHandle.parse(job_handle)
+        self._files.say_how_to_end(job, location)
         gently, firmly = (partial(process.signal, signum) for signum in (signal.SIGTERM, signal.SIGKILL))
-        await end_gracefully(gently, firmly, process.is_over_within, grace=job.grace + 1)
+        await end_gracefully(gently, firmly, process.is_over_within, grace=job.cancel_grace + 1)
 
         if not self._files.has_ended(job, location):
             await process.sweep()

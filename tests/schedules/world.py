@@ -32,6 +32,7 @@ from covalent_core._dispatch import attempts, compute, dispatcher, graph, member
 from covalent_core._dispatch.serving import serve
 from covalent_core._executors.bound import BoundExecutor
 from covalent_core._home import Home
+from covalent_core._model.cancellation import CancelRequest
 from covalent_core._model.exchange import to_json
 from covalent_core._model.graph import ExecutorSpec, Node, Role, TransportGraph
 from covalent_core._model.job import TaskCall
@@ -241,7 +242,9 @@ class World:
         named = None if event.nodes is None else sorted({node % len(model.plans) for node in event.nodes})
 
         try:
-            outcome = request_cancel(self.store, dispatch_id, named, "because", "test", force=event.force)
+            outcome = request_cancel(
+                self.store, dispatch_id, named, CancelRequest("because", "test", force=event.force)
+            )
         except SublatticeNodeError:
             must(named is not None and model is not self.model, "a cancel is refused")
         else:

@@ -113,7 +113,7 @@ class Stay:
             owner = await self._bar(look) if look.there else None
 
             if owner is not None:
-                await self._files.order({"cancel": True})
+                await self._files.order({"cancel": True, "reason": reason, "grace": self._files.job.cancel_grace})
 
         # Of a job that cannot begin it may take AWS long to take it from its queue, which changes nothing.
         await asyncio.gather(*(self._order(job_id, reason) for job_id in {self._job_id, owner or self._job_id}))

@@ -20,6 +20,7 @@ class TestWithARole(ExecutorSuite):
     look_seconds = 2.5
     reports_results = True
     reports_output = True
+    tells_how_to_end = True
 
     @pytest.fixture(autouse=True)
     def on(self, aws: Aws, options: dict[str, Any]) -> None:

@@ -243,8 +243,8 @@ class HybridJobs:
 
     async def _order(self, job: Job, folder: Folder, arn: str) -> None:
         """Tell the runner to end, and give it its time: Amazon sends no signal before the container is gone."""
-        await folder.order_end()
-        deadline = time.monotonic() + job.grace + ORDER_SECONDS
+        await folder.order_end(job)
+        deadline = time.monotonic() + job.cancel_grace + ORDER_SECONDS
 
         while time.monotonic() < deadline and ENDED not in await folder.files(job):
             if await self._jobs.watch.is_over_within(arn, FIRST_PAUSE):

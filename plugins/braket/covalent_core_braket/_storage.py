@@ -183,9 +183,10 @@ class Folder:
 
     # --- orders ------------------------------------------------------------------------------------------------------
 
-    async def order_end(self) -> None:
+    async def order_end(self, job: Job) -> None:
         """Tell the agent to end the job."""
-        await self.put("orders/end", b"")
+        said = {"reason": job.cancel_reason, "grace": job.cancel_grace}
+        await self.put("orders/end", json.dumps(said).encode())
 
     async def order_members(self, node_ids: list[int]) -> None:
         """Tell the agent to end some nodes of a pack, besides those of orders before."""

@@ -24,6 +24,7 @@ class TestHybridJobs(ExecutorSuite):
     look_seconds = 3.0
     reports_results = True
     reports_output = True
+    tells_how_to_end = True
 
     @pytest.fixture(autouse=True)
     def on(self, account: Account, hybrid: dict[str, Any]) -> None:

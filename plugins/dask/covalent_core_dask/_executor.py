@@ -150,6 +150,10 @@ class DaskExecutor:
         if owner is None:
             return None
 
+        # A full disk keeps nobody from ending it.
+        with suppress(OSError):
+            await to_thread.run_sync(self._files.say_how_to_end, job, location)
+
         await self._ending.end(job, self._watched(job, location, job_handle), owner)
         return self._files.fetch(location)
 

@@ -18,6 +18,7 @@ class TestOnACluster(ExecutorSuite):
 
     reports_results = True
     reports_output = True
+    tells_how_to_end = True
 
     @pytest.fixture(autouse=True)
     def on(self, scheduler: str) -> None:
@@ -42,6 +43,7 @@ class TestInTheDispatcher(ExecutorSuite):
 
     reports_results = True
     reports_output = True
+    tells_how_to_end = True
 
     def executor(self, folder: Path) -> Any:
         return DaskExecutor(workdir=str(folder / "far"), grace=0.5, max_workers=16)

@@ -195,8 +195,9 @@ class SlurmExecutor:
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
         files, stay = self._stay(job, location, job_handle)
-        gently = job.grace > KILL_WAIT and (self.spread or not self.use_srun)
-        await stay.end(gently=gently, grace=job.grace)
+        await self._cluster.folders.say_how_to_end(files.prefix, job.cancel_reason, job.cancel_grace)
+        gently = job.cancel_grace > KILL_WAIT and (self.spread or not self.use_srun)
+        await stay.end(gently=gently, grace=job.cancel_grace)
         # Nothing is alive; what is not at hand is not waited for.
         with suppress(ExecutorError, OSError):
             return await files.results(job.node_ids)

@@ -40,6 +40,13 @@ done
 mkdir -p "$@"
 """
 
+#: Writes what is said of the ends of jobs, two lines for each: where, and what.
+_SAY = """
+while read -r place && read -r words; do
+    [ ! -d "${place%/*}" ] || { printf %s "$words" > "$place.part" && mv "$place.part" "$place"; }
+done
+"""
+
 #: Prints the end of what the script of a job has written, or Slurm where an element of an array did not come to it.
 _LOG = """
 cd {folder} || exit 0
@@ -87,6 +94,7 @@ class Folders:
     def __init__(self, login_node: LoginNode) -> None:
         self._run = login_node.run
         self._workdirs: dict[str, str] = {}
+        self._said: Together[tuple[str, str], None] = Together(self._say, moment=0.05, longest=0.5)
         self._made: Together[str, None] = Together(self._make, moment=0.005, longest=0.05)
         self._removed: Together[str, None] = Together(partial(self._release, _REMOVE), moment=0.01, longest=0.1)
         self._barred: Together[str, None] = Together(partial(self._release, ""), moment=0.01, longest=0.1)
@@ -132,6 +140,13 @@ class Folders:
             places = " ".join(map(shlex.quote, (workdir, os.path.dirname(workdir))))
             await self._run(f"rmdir {places} 2>/dev/null")
 
+    async def say_how_to_end(self, prefix: str, reason: str, grace: float) -> None:
+        """Say why a job is to be ended, for its tasks to read, and how much time they have.
+
+        Its runner reads that when it gets SIGTERM. Where it cannot be left there, the job is to be ended all the same.
+        """
+        await self._said.ask((f"{prefix}.order", json.dumps({"reason": reason, "grace": grace})))
+
     async def end_members(self, prefix: str, node_ids: Sequence[int]) -> None:
         """Order the end of some nodes of a pack, besides those whose end has been ordered before.
 
@@ -158,6 +173,10 @@ class Folders:
         finished = await self._run(_MAKE, "".join(f"{folder}\n" for folder in folders).encode())
         _check(finished.status == 0, f"cannot make the folder of a job: {words_of(finished)}")
         return dict.fromkeys(folders)
+
+    async def _say(self, said: list[tuple[str, str]]) -> Mapping[tuple[str, str], None]:
+        await self._run(_SAY, "".join(f"{place}\n{words}\n" for place, words in said).encode())
+        return dict.fromkeys(said)
 
     async def _release(self, remove: str, folders: list[str]) -> Mapping[str, None]:
         command = _RELEASE.format(bar=BAR, remove=remove)

@@ -21,6 +21,7 @@ class TestOnTheLoginNode(ExecutorSuite):
 
     reports_results = True
     reports_output = True
+    tells_how_to_end = True
 
     @pytest.fixture(autouse=True)
     def on(self, cluster: Cluster) -> None:

@@ -122,7 +122,7 @@ class SSHExecutor(SSHHost):
 
     @hookimpl
     async def cancel(self, job: Job, location: str, job_handle: str) -> Results | None:
-        order = {"ticket": job.ticket, "folder": location, "grace": job.grace, "reason": job.cancel_reason}
+        order = {"ticket": job.ticket, "folder": location, "grace": job.cancel_grace, "reason": job.cancel_reason}
         answer = await self._agents.ask_about(job_handle, "end", **order)
         return await self._results_at_hand(job, location, job.node_ids) if answer["complete"] else None
 

@@ -90,6 +90,28 @@ def test_a_task_knows_why(far, executor, tmp_path) -> None:
     assert (tmp_path / "why").read_text() == "the laser is off, the laser is off"
 
 
+def test_a_cancel_may_give_less_time_and_a_later_one_still_less(far, executor, tmp_path) -> None:
+    def deaf(folder):
+        task = ct.current_task()
+        Path(folder, "begun").touch()
+
+        while True:
+            if task.cancel_requested:
+                Path(folder, "knows").touch()
+
+            time.sleep(0.005)
+
+    executor.grace = 600.0
+    dispatch_id = dispatch_one(executor, deaf, tmp_path)
+    wait_until((tmp_path / "begun").exists)
+    ct.cancel(dispatch_id, grace=300)
+    wait_until((tmp_path / "knows").exists)
+    ct.cancel(dispatch_id, grace=0)
+
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).status == Status.CANCELLED
+    assert far.runners() == []
+
+
 def test_they_are_gone_too_when_the_runner_was_killed_from_outside(far, executor, tmp_path) -> None:
     dispatch_id = dispatch_one(executor, be_hostile, tmp_path)
     wait_until(lambda: len(list(tmp_path.glob("hostile-*"))) == 8)

@@ -19,6 +19,7 @@ class TestSSHExecutor(ExecutorSuite):
 
     reports_results = True
     reports_output = True
+    tells_how_to_end = True
 
     @pytest.fixture(autouse=True)
     def reach(self, sshd: FarSide) -> None:

@@ -80,7 +80,7 @@ class Agent:
         began = time.time()
         deadline = began + (self._order["time_limit"] or float("inf"))
         renewal = self._record.get("renewal", 3600)
-        watcher = Watcher(self._objects, self.stop, prefix + ".cancel", self._order["beat"], renewal, deadline)
+        watcher = Watcher(self._objects, self.stop, prefix, self._order["beat"], renewal, deadline)
 
         self._runner = Runner(folder, deadline)
 

@@ -15,17 +15,17 @@ class Watcher(threading.Thread):
 
     Args:
         stop: Called with a word when the job is to end: ``cancel`` or ``time limit``.
-        cancel_file: Where the runner looks for nodes that are to end while the others go on.
+        prefix: What the names of all files of the runner begin with.
         beat: Seconds between two signs of life.
         renewal: Seconds after which links are looked at again.
         deadline: When the job is out of time, in seconds since 1970.
     """
 
-    def __init__(self, objects, stop, cancel_file, beat, renewal, deadline):
+    def __init__(self, objects, stop, prefix, beat, renewal, deadline):
         super().__init__(daemon=True)
         self._objects = objects
         self._stop_job = stop
-        self._cancel_file = cancel_file
+        self._prefix = prefix
         self._beat = beat
         self._renewal = renewal
         self._deadline = deadline
@@ -49,16 +49,19 @@ class Watcher(threading.Thread):
         if order != self._order:
             self._order = order
 
+            if order.get("nodes"):
+                self._leave(".cancel", order["nodes"])
+
             if order.get("cancel"):
+                self._leave(".order", {name: order[name] for name in ("reason", "grace")})
                 self._stop_job("cancel")
 
-            if order.get("nodes"):
-                part = self._cancel_file + ".part"
+    def _leave(self, name, content):
+        """Leave something where the runner looks for it."""
+        with open(self._prefix + name + ".part", "w") as file:
+            json.dump(content, file)
 
-                with open(part, "w") as file:
-                    json.dump(order["nodes"], file)
-
-                os.rename(part, self._cancel_file)
+        os.rename(self._prefix + name + ".part", self._prefix + name)
 
     def _pause(self):
         pause = min(max((time.monotonic() - self._began) * PART, SHORTEST), LONGEST)

@@ -155,20 +155,24 @@ class Job:
         new = {name: tag for name, tag in orders.items() if self._followed.get(name) != tag}
 
         if "end" in new:
+            self._leave("order", self._objects.get("orders/end"))
             self._runner.terminate()
 
         if "cancel" in new:
-            # The runner may not have begun: it finds the order then.
-            os.makedirs(self._results, exist_ok=True)
-            path = os.path.join(self._results, f"{self._ticket}.cancel")
-
-            with open(f"{path}.part", "wb") as file:
-                file.write(self._objects.get("orders/cancel"))
-
-            os.rename(f"{path}.part", path)
+            self._leave("cancel", self._objects.get("orders/cancel"))
 
         self._followed.update(new)
         return bool(new)
+
+    def _leave(self, name: str, content: bytes) -> None:
+        """Leave an order where the runner looks for it, which may not have begun: it finds it then."""
+        os.makedirs(self._results, exist_ok=True)
+        path = os.path.join(self._results, f"{self._ticket}.{name}")
+
+        with open(f"{path}.part", "wb") as file:
+            file.write(content)
+
+        os.rename(f"{path}.part", path)
 
     def _send(self, last: bool) -> bool:
         """Bring what has changed to S3: an outcome after its value, and the word that all is over after all else."""

@@ -100,7 +100,7 @@ class Agent:
 
             # A full disk keeps nobody from ending it.
             with suppress(OSError):
-                job.say_why(reason)
+                job.say_how_to_end(reason, grace)
 
             process.signal(signal.SIGTERM)
 
